@@ -1,0 +1,157 @@
+"""The command line: one thin subcommand for each stage of the pipeline.
+
+    python -m sdd STAGE --spec JSON ... --output FILE
+
+Every stage function imports what it needs when it runs, so that a stage that trains nothing does
+not wait for torch; these imports also tell `sdd.fingerprint` which code the stage depends on.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from sdd.errors import SddError
+
+
+def prepare_dataset(args: argparse.Namespace) -> None:
+    """Prepare one data set as a compact uint8 file."""
+    from sdd import datasets
+
+    source = args.spec["folder"]
+    datasets.prepare(args.spec["dataset"], args.output.parent, Path(source) if source else None)
+
+
+def noisy_labels(args: argparse.Namespace) -> None:
+    """Hold out the validation set and corrupt the training labels."""
+    from sdd import labels
+
+    made = labels.make(args.spec, args.dataset.parent, args.output)
+    print(f"realised noise rate {made['realised_rate']:.4f}, {made['train_images']} images")
+
+
+def train_round(args: argparse.Namespace) -> None:
+    """Train one round of a chain: the dense one, or prune and retrain."""
+    from sdd import rounds
+
+    with args.log.open("w") as file:
+
+        def log(line: str) -> None:
+            print(line, file=file, flush=True)
+
+        try:
+            metrics = rounds.run(
+                args.spec,
+                dataset=args.dataset,
+                labels=args.labels,
+                parent=args.parent,
+                teacher=args.teacher,
+                output=args.output,
+                device=rounds.choose_device(args.device),
+                log=log,
+            )
+        except Exception as error:
+            log(f"error: {error}")
+            raise
+    print(rounds.summary(metrics), file=sys.stderr)
+
+
+def select_teacher(args: argparse.Namespace) -> None:
+    """Choose the round of a chain that becomes the teacher."""
+    from sdd import selection
+    from sdd.files import read_json, write_json
+
+    choice = selection.select_teacher([read_json(path) for path in args.inputs], args.spec["which"])
+    write_json(args.output, choice)
+
+
+def collect_rounds(args: argparse.Namespace) -> None:
+    """Collect the metrics of every round of a study into one table."""
+    from sdd import results
+
+    results.collect(args.spec, args.folder, args.output)
+
+
+def table(args: argparse.Namespace) -> None:
+    """Write one table as .csv, .md and .tex."""
+    import pandas as pd
+
+    from sdd import tables
+    from sdd.settings import EarlyStopping
+
+    frame = tables.build(
+        args.spec["name"], pd.read_csv(args.rounds), EarlyStopping(**args.spec["early_stopping"])
+    )
+    tables.write(frame, args.output.with_suffix(""))
+
+
+def figure(args: argparse.Namespace) -> None:
+    """Draw one figure as .png and .pdf."""
+    import pandas as pd
+
+    from sdd import figures
+    from sdd.settings import EarlyStopping
+
+    drawn = figures.draw(
+        args.spec["name"],
+        pd.read_csv(args.rounds),
+        palette=args.spec["palette"],
+        early_stopping=EarlyStopping(**args.spec["early_stopping"]),
+    )
+    figures.write(drawn, args.output.with_suffix(""))
+
+
+def figure_of_weights(args: argparse.Namespace) -> None:
+    """Draw the histograms of some rounds' weights as .png and .pdf."""
+    import pandas as pd
+
+    from sdd import figures
+    from sdd.settings import EarlyStopping
+
+    drawn = figures.draw_weights(
+        args.inputs,
+        pd.read_csv(args.rounds),
+        palette=args.spec["palette"],
+        early_stopping=EarlyStopping(**args.spec["early_stopping"]),
+    )
+    figures.write(drawn, args.output.with_suffix(""))
+
+
+# What each stage takes beside --spec and --output; `inputs` is a list of files.
+STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
+    prepare_dataset: (),
+    noisy_labels: ("dataset",),
+    train_round: ("dataset", "labels", "parent", "teacher", "log", "device"),
+    select_teacher: ("inputs",),
+    collect_rounds: ("folder",),
+    table: ("rounds",),
+    figure: ("rounds",),
+    figure_of_weights: ("rounds", "inputs"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m sdd", description=__doc__.splitlines()[0])
+    stages = parser.add_subparsers(required=True, metavar="STAGE")
+    for stage, options in STAGES.items():
+        command = stages.add_parser(stage.__name__, help=stage.__doc__)
+        command.set_defaults(stage=stage)
+        command.add_argument("--spec", type=json.loads, required=True, help="canonical JSON")
+        command.add_argument("--output", type=Path, required=True)
+        for option in options:
+            if option == "inputs":
+                command.add_argument("inputs", type=Path, nargs="+")
+            elif option == "device":
+                command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+            else:  # an option without a value: the rule has no such input
+                command.add_argument(f"--{option}", type=Path, nargs="?")
+    args = parser.parse_args()
+    try:
+        args.stage(args)
+    except SddError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Errors that a person can mend: each message names the file or key and what to do."""
+
+
+class SddError(Exception):
+    """The base of these; the command line prints its message without a traceback."""
+
+
+class StudyError(SddError):
+    """The study's configuration asks for something that cannot be run."""
+
+
+class DataError(SddError):
+    """A data set, a label file or a metrics file is missing, damaged, or does not fit."""
+
+
+class CheckpointError(SddError):
+    """A round's weights are damaged or belong to something else."""
+
+
+class DeviceError(SddError):
+    """The device that was asked for is not there."""
+
+
+class Divergence(SddError):
+    """A training's loss left the finite numbers."""

@@ -1,0 +1,47 @@
+"""VGG-like(gamma, delta): the student of the paper's section 5.
+
+delta blocks of two 3x3 convolutions; block i = 0, 1, ... has 2^(gamma + i) channels. The paper
+writes "gamma = 32" for the WIDTH of the first block; its model is gamma = 5, delta = 5.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+GRID = 7  # cells a side that the classifier sees of each channel
+WIDEST = 2**13  # channels; a "gamma" meant as a width would ask for billions
+
+
+def vgg_like(channels: int, size: int, classes: int, gamma: int, delta: int) -> nn.Module:
+    """Raises ValueError unless delta halvings leave a pixel and the widths are sane."""
+    if delta < 1 or size >> delta < 1:
+        raise ValueError(
+            f"vgg-{gamma}-{delta}: every block halves the image, so {size} x {size} pixels allow "
+            f"a delta of 1 to {size.bit_length() - 1}."
+        )
+    if gamma + delta - 1 >= WIDEST.bit_length():
+        raise ValueError(
+            f"vgg-{gamma}-{delta}: its last block would have 2^{gamma + delta - 1} channels, and "
+            f"{WIDEST} is the limit. gamma is an exponent: a first block of 32 channels is gamma 5."
+        )
+    layers: list[nn.Module] = []
+    for block in range(delta):
+        width = 2 ** (gamma + block)
+        for inputs in (channels, width):
+            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(width)]
+        layers += [nn.MaxPool2d(2)]
+        channels = width
+    classifier = nn.Linear(GRID * GRID * channels, classes)
+    return nn.Sequential(*layers, GridPool(), nn.Flatten(), classifier)
+
+
+class GridPool(nn.Module):
+    """Average pooling to GRID x GRID, like nn.AdaptiveAvgPool2d(GRID).
+
+    A 1x1 map (the paper's case) is only repeated, and done as that: the gradient of the general
+    operation is not deterministic on CUDA.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] == (1, 1):
+            return x.expand(-1, -1, GRID, GRID)
+        return adaptive_avg_pool2d(x, GRID)

@@ -1,0 +1,88 @@
+"""From the rounds' metrics to one table: a row for every round of every experiment's chains."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sdd.errors import DataError
+from sdd.files import read_json, replacing
+from sdd.study import Chain, Study
+
+
+def collect(spec: dict[str, Any], folder: Path, output: Path) -> None:
+    """Writes rounds.csv for the study in `spec`, from the metrics and choices below `folder`.
+
+    A chain that two experiments share stands in it once for each. Not measured stays empty.
+    """
+    study = Study.from_config(spec["config"])
+    intensity = spec["carbon_intensity"]
+    chosen = {
+        path: read_json(folder / "teachers" / path / "teacher.json")["round"]
+        for path in study.teachers
+    }
+    rows = [
+        _row(study.name, experiment, chain, round, folder, chosen, intensity)
+        for experiment, chains in study.experiments.items()
+        for chain in chains
+        for round in range(study.rounds + 1)
+    ]
+    with replacing(output) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def _row(
+    study: str,
+    experiment: str,
+    chain: Chain,
+    round: int,
+    folder: Path,
+    chosen: dict[str, int],
+    intensity: float | None,
+) -> dict[str, Any]:
+    path = folder / "chains" / chain.path / f"round{round:02d}" / "metrics.json"
+    metrics = read_json(path)
+    if (metrics["spec"]["chain"], metrics["round"]) != (chain.path, round):
+        raise DataError(
+            f"{path} holds round {metrics['round']} of {metrics['spec']['chain']}. Delete it and "
+            "run snakemake again."
+        )
+    teacher, distillation, energy = chain.teacher, chain.distillation, metrics["energy"]
+    kwh, grams = energy["energy_kwh"], energy["co2_g"]
+    return {
+        "study": study,
+        "experiment": experiment,
+        "chain": chain.path,
+        "dataset": chain.dataset,
+        "noise": chain.noise.name,
+        "noise_rate": metrics["noise_rate"],
+        "model": chain.model,
+        "weight_decay": chain.recipe.weight_decay,
+        "teacher": teacher.which if teacher else "none",
+        "teacher_chain": teacher.chain.path if teacher else None,
+        "teacher_round": chosen[teacher.path] if teacher else None,
+        "teacher_model": teacher.chain.model if teacher else None,
+        "alpha": distillation.alpha if distillation else None,
+        "temperature": distillation.temperature if distillation else None,
+        "seed": chain.seed,
+        "round": round,
+        "sparsity": metrics["sparsity"],
+        "weights_kept": metrics["weights_kept"],
+        "weights_total": metrics["weights_total"],
+        "train_accuracy": metrics["train"]["accuracy"],
+        "train_clean_accuracy": metrics["train_clean"]["accuracy"],
+        "validation_accuracy": metrics["validation"]["accuracy"],
+        "test_accuracy": metrics["test"]["accuracy"],
+        "train_loss": metrics["train"]["loss"],
+        "validation_loss": metrics["validation"]["loss"],
+        "test_loss": metrics["test"]["loss"],
+        "epochs": metrics["spec"]["recipe"]["epochs"],
+        "macs": metrics["macs"]["forward_macs"],
+        "flops": metrics["flops"],
+        "flops_computed": metrics["flops_computed"],
+        "seconds": metrics["seconds"],
+        "energy_kwh": kwh,
+        "co2_g": kwh * intensity if kwh is not None and intensity is not None else grams,
+        "energy_method": energy["method"],
+        "device": metrics["device"],
+    }

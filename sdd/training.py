@@ -1,0 +1,170 @@
+"""The one training loop, and evaluation."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdd.errors import Divergence
+from sdd.pruning import Masks
+from sdd.settings import Recipe
+
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images that live on the device, ready for the model's precision and layout.
+
+    Without augmentation they are normalised once, so that a batch is a mere row selection.
+    """
+
+    images: Tensor  # [n, channels, height, width]: float when normalised, else uint8
+    mean: Tensor  # [channels, 1, 1], of pixels in [0, 1]
+    std: Tensor
+
+    @classmethod
+    def place(
+        cls,
+        images: Tensor,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        device: torch.device,
+        normalised: bool,
+    ) -> "Samples":
+        """Moves uint8 `images` to the device."""
+        m, s = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
+        samples = cls(images.to(device), m, s)
+        return cls(samples.normalise(samples.images), m, s) if normalised else samples
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """From uint8 pixels to zero-mean floats; normalised images pass through."""
+        if pixels.is_floating_point():
+            return pixels
+        return (pixels.float() / 255 - self.mean) / self.std
+
+    def batches(self) -> Iterator[Tensor]:
+        """All images in order, normalised, in batches for evaluation."""
+        for images in self.images.split(EVALUATION_BATCH):
+            yield self.normalise(images)
+
+
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+# The loss of a batch from the logits, the images' indices, and what the model saw.
+Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training looked like, on the batches as they were trained."""
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    accuracy: float  # percent, on the noisy labels
+    clean_accuracy: float  # percent, the same predictions against the true labels
+
+
+def cross_entropy(labels: Tensor) -> Objective:
+    """The plain objective: cross-entropy with the noisy `labels` [n]."""
+    return lambda logits, index, inputs: F.cross_entropy(logits, labels[index])
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Weight decay applies to all parameters, as in the paper's code."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.SGD(
+        model.parameters(), lr=rate, weight_decay=decay, momentum=recipe.momentum, fused=True
+    )
+
+
+def train(
+    model: nn.Module,
+    masks: Masks,
+    samples: Samples,
+    labels: Tensor,
+    true_labels: Tensor,
+    recipe: Recipe,
+    objective: Objective,
+    *,
+    generator: torch.Generator,
+    augment: Augment | None = None,
+    report: Callable[[Epoch], None],
+) -> None:
+    """Trains `model` in place by `recipe`; weights that `masks` prunes stay exactly zero.
+
+    `labels` and `true_labels` [n] are the noisy and the true ones of `samples`. All randomness but
+    dropout's comes from `generator`, on the CPU, so that batches do not depend on the device.
+    `report` is called after every epoch. Raises Divergence when the loss is not finite.
+    """
+    parameters = dict(model.named_parameters())
+    # A pruned weight is zero, and with no gradient neither momentum nor decay moves it.
+    pruned = [(parameters[name], mask) for name, mask in masks.items() if not mask.all()]
+    optimizer = build_optimizer(model, recipe)
+    device = labels.device
+    model.train()
+    for epoch in range(recipe.epochs):
+        rate = recipe.learning_rate_at(epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        order = torch.randperm(len(samples), generator=generator).to(device)
+        # Loss, correct on noisy labels, correct on true labels: read once an epoch.
+        totals = torch.zeros(3, device=device)
+        for index in order.split(recipe.batch_size):
+            images = samples.images[index]
+            inputs = samples.normalise(augment(images, generator) if augment else images)
+            if recipe.channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            with autocast(recipe, device):
+                logits = model(inputs)
+            logits = logits.float()
+            loss = objective(logits, index, inputs)
+            optimizer.zero_grad()
+            loss.backward()
+            for weight, mask in pruned:
+                weight.grad.mul_(mask)
+            optimizer.step()
+            with torch.no_grad():
+                predicted = logits.argmax(1)
+                totals[0] += loss.detach() * len(index)
+                totals[1] += (predicted == labels[index]).sum()
+                totals[2] += (predicted == true_labels[index]).sum()
+        total, correct, clean = (totals.double() / len(samples)).tolist()
+        if not torch.isfinite(torch.tensor(total)):
+            raise Divergence(
+                f"the loss is {total} in epoch {epoch} at learning rate {rate:g}. "
+                "Lower the recipe's learning_rate or its weight_decay."
+            )
+        report(Epoch(epoch, rate, total, 100 * correct, 100 * clean))
+    for weight, mask in pruned:
+        assert not weight[~mask].any(), "a pruned weight has moved"
+
+
+def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
+    return torch.autocast(
+        device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bfloat16"
+    )
+
+
+@torch.no_grad()
+def predict(model: nn.Module, samples: Samples, recipe: Recipe) -> Tensor:
+    """Logits [n, classes] of all samples in order, in evaluation mode and without augmentation."""
+    model.eval()
+    with autocast(recipe, samples.images.device):
+        return torch.cat([model(inputs).float() for inputs in samples.batches()])
+
+
+def score(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Accuracy in percent and mean cross-entropy of `logits` [n, classes] on `labels` [n]."""
+    return {
+        "accuracy": 100 * (logits.argmax(1) == labels).double().mean().item(),
+        "loss": F.cross_entropy(logits.double(), labels).item(),
+    }

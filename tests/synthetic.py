@@ -1,0 +1,114 @@
+"""Rounds of a study that nobody trained: smooth curves with a known valley, plus a little noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+ROUNDS = 29
+SPARSITY = 100 * (1 - 0.8 ** np.arange(ROUNDS))
+
+
+def chain(
+    *,
+    experiment: str = "occurrence",
+    dataset: str = "mnist-5k",
+    noise: str = "symmetric-0.4",
+    model: str = "lenet-300-100",
+    weight_decay: float = 1e-4,
+    teacher: str = "none",
+    teacher_chain: str | float = np.nan,
+    teacher_model: str | float = np.nan,
+    seed: int = 1,
+    rounds: int = ROUNDS,
+    dense: float = 70.0,
+    valley: float = 55.0,
+    peak: float = 71.0,
+    jitter: float = 0.3,
+    flops_per_round: float = 1.2e11,
+    co2_per_round: float = 0.05,
+) -> pd.DataFrame:
+    """One chain: flat until round 9, its valley at 18, its peak at 24, down from there."""
+    random = np.random.default_rng([seed, int(100 * dense)])
+    index = np.arange(rounds)
+    knots = [0, 9, 18, 24, 28, 31], [dense, dense, valley, peak, peak - 6, peak - 25]
+    test = np.interp(index, *knots) + jitter * random.standard_normal(rounds)
+    train = np.interp(index, [0, 14, 20, 24, 28, 31], [100, 100, 80, 62, 55, 40])
+    objective = "ce" if teacher == "none" else f"kd-{teacher_model}-{teacher}"
+    return pd.DataFrame(
+        {
+            "study": "synthetic",
+            "experiment": experiment,
+            "chain": f"{dataset}/{noise}/{model}/{objective}-wd{weight_decay:g}/seed{seed}",
+            "dataset": dataset,
+            "noise": noise,
+            "noise_rate": float(noise.rpartition("-")[2]) if "-0" in noise else 0.0,
+            "model": model,
+            "weight_decay": weight_decay,
+            "teacher": teacher,
+            "teacher_chain": teacher_chain,
+            "teacher_round": {"none": np.nan, "dense": 0, "best": 24}[teacher],
+            "teacher_model": teacher_model,
+            "alpha": np.nan if teacher == "none" else 0.8,
+            "temperature": np.nan if teacher == "none" else 10.0,
+            "seed": seed,
+            "round": index,
+            "sparsity": SPARSITY[:rounds],
+            "weights_kept": (266_200 * (1 - SPARSITY[:rounds] / 100)).astype(int),
+            "weights_total": 266_200,
+            "train_accuracy": train,
+            "train_clean_accuracy": 0.7 * train,
+            "validation_accuracy": test + jitter * random.standard_normal(rounds),
+            "test_accuracy": test,
+            "train_loss": (100 - train) / 50,
+            "validation_loss": (100 - test) / 20,
+            "test_loss": (100 - test) / 20,
+            "epochs": 40,
+            "macs": 266_200,
+            "flops": flops_per_round,
+            "flops_computed": flops_per_round / 2,
+            "seconds": 5.0,
+            "energy_kwh": co2_per_round / 445,
+            "co2_g": co2_per_round,
+            "energy_method": "constant power",
+            "device": "cpu",
+        }
+    )
+
+
+def study(seeds: tuple[int, ...] = (1, 2)) -> pd.DataFrame:
+    """A whole study: two noises, four weight decays, two teachers, a student of another model."""
+    chains = []
+    for seed in seeds:
+        small = {"seed": seed}
+        chains += [
+            chain(experiment="occurrence", **small),
+            chain(experiment="occurrence", noise="symmetric-0.2", dense=84, valley=77, **small),
+            chain(experiment="l2", **small),
+            chain(experiment="l2", weight_decay=1e-3, dense=72, valley=62, peak=74, **small),
+            chain(experiment="l2", weight_decay=1e-2, dense=76, valley=76, peak=76, **small),
+            chain(experiment="l2", weight_decay=1e-1, dense=60, valley=55, peak=45, **small),
+        ]
+        for kind, dense, valley in (("dense", 71, 64), ("best", 81, 79)):
+            chains.append(
+                chain(
+                    experiment="distillation", teacher=kind, teacher_model="lenet-300-100",
+                    teacher_chain=chains[-6 if kind == "dense" else -7]["chain"].iloc[0],
+                    dense=dense, valley=valley, peak=78, **small,
+                )
+            )  # fmt: skip
+        cifar = {"dataset": "cifar10", "noise": "symmetric-0.2", "seed": seed,
+                 "experiment": "cifar10"}  # fmt: skip
+        teacher = chain(
+            model="resnet18", dense=83, valley=78, peak=87, flops_per_round=1.2e16, **cifar
+        )
+        vgg = {"model": "vgg-5-5", "flops_per_round": 1.46e15, "co2_per_round": np.nan}
+        chains += [teacher, chain(dense=72, valley=62, peak=74, **vgg, **cifar)]
+        for kind, level in (("dense", 81), ("best", 87)):
+            chains.append(
+                chain(
+                    teacher=kind, teacher_model="resnet18", teacher_chain=teacher.chain[0],
+                    dense=level, valley=level - 0.5, peak=level - 1, **vgg, **cifar,
+                )
+            )  # fmt: skip
+    return pd.concat(chains, ignore_index=True)

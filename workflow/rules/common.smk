@@ -1,0 +1,132 @@
+"""The study and where its files lie: path helpers and input functions, no logic."""
+
+import json
+import os
+import shutil
+import sys
+
+# The library beside the Snakefile, for this process and for the jobs, whatever the directory.
+sys.path.insert(0, workflow.basedir)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])
+)
+
+from sdd import study as studies
+
+studies.validate(config, studies.read_schema())
+STUDY = studies.Study.from_config(config)
+RESULTS = f"results/{STUDY.name}"
+REPORTS = f"reports/{STUDY.name}"
+CHAIN = f"{RESULTS}/chains/{{chain}}"
+
+
+wildcard_constraints:
+    chain=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
+    labels=r"[^/]+/[^/]+/seed\d+",
+    round=r"\d\d+",
+    which="best|dense",
+    figure=r"figure\w+",
+    table=r"\w+",
+
+
+def dataset_files(name):
+    return multiext(f"resources/datasets/{name}/", "dataset.json", "data.safetensors")
+
+
+def round_file(chain, round, name="metrics.json"):
+    return f"{RESULTS}/chains/{chain}/round{int(round):02d}/{name}"
+
+
+def data_of(wildcards):
+    """The facts on a chain's data and labels; the arrays beside them count through these."""
+    chain = STUDY.chains[wildcards.chain]
+    dataset, data = dataset_files(chain.dataset)
+    labels = f"{RESULTS}/labels/{chain.labels}/labels"
+    return {
+        "dataset": dataset,
+        "labels": f"{labels}.json",
+        "arrays": [ancient(data), ancient(f"{labels}.safetensors")],
+    }
+
+
+def parent_of(wildcards):
+    """The round before. Its weights count through its metrics, which hold their sha256."""
+    before = int(wildcards.round) - 1
+    return {
+        "parent": round_file(wildcards.chain, before),
+        "parent_weights": ancient(
+            round_file(wildcards.chain, before, "model.safetensors")
+        ),
+    }
+
+
+def candidates_of(wildcards):
+    """What a teacher is chosen from: every round of the chain, or the dense one alone."""
+    last = STUDY.rounds if wildcards.which == "best" else 0
+    return [round_file(wildcards.chain, r) for r in range(last + 1)]
+
+
+def teacher_file(name):
+    """An input function for one file of the teacher's round.
+
+    Students depend on the chosen round itself, not on the file that says which: as long as the
+    choice is the same, a longer teacher chain retrains nobody.
+    """
+
+    def chosen(wildcards):
+        teacher = STUDY.chains[wildcards.chain].teacher
+        choice = checkpoints.select_teacher.get(
+            chain=teacher.chain.path, which=teacher.which
+        ).output[0]
+        with open(choice) as file:
+            return round_file(teacher.chain.path, json.load(file)["round"], name)
+
+    return chosen
+
+
+def round_spec(wildcards):
+    chain = STUDY.chains[wildcards.chain]
+    return studies.params(chain.spec(int(wildcards.get("round", 0))), "train_round")
+
+
+def figure_spec(stage, **more):
+    look = {
+        "palette": config["figures"]["palette"],
+        "early_stopping": config["early_stopping"],
+    }
+    return studies.params(look | more, stage)
+
+
+def uses_gpu():
+    """Whether the trainings run on a GPU, judged without importing torch."""
+    on_auto = config["device"] == "auto" and shutil.which("nvidia-smi") is not None
+    return int(config["device"] == "cuda" or on_auto)
+
+
+def rounds():
+    return [
+        round_file(chain, round)
+        for chain in STUDY.chains
+        for round in range(STUDY.rounds + 1)
+    ]
+
+
+def choices():
+    return [f"{RESULTS}/teachers/{path}/teacher.json" for path in STUDY.teachers]
+
+
+def figures():
+    return [f"{REPORTS}/figures/{name}.png" for name in STUDY.figures()]
+
+
+def tables():
+    return [f"{REPORTS}/tables/{name}.csv" for name in STUDY.tables()]
+
+
+def histograms():
+    return [round_file(c.path, round) for c, round in STUDY.histogram_rounds()]
+
+
+# One training at a time on a GPU, unless --resources gpu=N says otherwise.
+if "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", 1)

@@ -1,0 +1,40 @@
+rule prepare_dataset:
+    output:
+        facts="resources/datasets/{dataset}/dataset.json",
+        data="resources/datasets/{dataset}/data.safetensors",
+    log:
+        "resources/datasets/{dataset}/prepare.log",
+    params:
+        spec=lambda w: studies.params(
+            {"dataset": w.dataset, "folder": config["data"]["folder"]},
+            "prepare_dataset",
+        ),
+    conda:
+        "../../envs/sdd.yaml"
+    message:
+        "Preparing {wildcards.dataset}"
+    shell:
+        "python -m sdd prepare_dataset --spec {params.spec:q} --output {output.facts}"
+        " > {log}"
+
+
+rule noisy_labels:
+    input:
+        dataset="resources/datasets/{dataset}/dataset.json",
+        data=ancient("resources/datasets/{dataset}/data.safetensors"),
+    output:
+        facts=f"{RESULTS}/labels/{{dataset}}/{{noise}}/seed{{seed}}/labels.json",
+        labels=f"{RESULTS}/labels/{{dataset}}/{{noise}}/seed{{seed}}/labels.safetensors",
+    log:
+        f"{RESULTS}/logs/labels/{{dataset}}/{{noise}}/seed{{seed}}.log",
+    params:
+        spec=lambda w: studies.params(
+            STUDY.labels_spec(f"{w.dataset}/{w.noise}/seed{w.seed}"), "noisy_labels"
+        ),
+    conda:
+        "../../envs/sdd.yaml"
+    message:
+        "Labels of {wildcards.dataset}, {wildcards.noise}, seed {wildcards.seed}"
+    shell:
+        "python -m sdd noisy_labels --spec {params.spec:q} --dataset {input.dataset}"
+        " --output {output.facts} > {log}"

@@ -1,0 +1,43 @@
+rule train_dense:
+    input:
+        unpack(data_of),
+        parent=[],
+        teacher=[],
+    output:
+        weights=f"{CHAIN}/round00/model.safetensors",
+        metrics=f"{CHAIN}/round00/metrics.json",
+    log:
+        f"{RESULTS}/logs/chains/{{chain}}/round00.log",
+    params:
+        spec=round_spec,
+    wildcard_constraints:
+        chain=r"[^/]+/[^/]+/[^/]+/ce-[^/]+/seed\d+",
+    threads: 1
+    resources:
+        gpu=uses_gpu(),
+        device=config["device"],
+    conda:
+        "../../envs/sdd.yaml"
+    message:
+        "Round 00 of {wildcards.chain}"
+    shell:
+        "python -m sdd train_round --spec {params.spec:q} --dataset {input.dataset}"
+        " --labels {input.labels} --parent {input.parent} --teacher {input.teacher}"
+        " --output {output.metrics} --log {log} --device {resources.device}"
+
+
+use rule train_dense as prune_retrain with:
+    input:
+        unpack(data_of),
+        unpack(parent_of),
+        teacher=[],
+    output:
+        weights=f"{CHAIN}/round{{round}}/model.safetensors",
+        metrics=f"{CHAIN}/round{{round}}/metrics.json",
+    log:
+        f"{RESULTS}/logs/chains/{{chain}}/round{{round}}.log",
+    wildcard_constraints:
+        chain=r"[^/]+/[^/]+/[^/]+/ce-[^/]+/seed\d+",
+        round=r"(?!00)\d\d+",
+    message:
+        "Round {wildcards.round} of {wildcards.chain}"
