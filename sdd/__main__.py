@@ -17,17 +17,17 @@ from sdd.errors import SddError
 
 def prepare_dataset(args: argparse.Namespace) -> None:
     """Prepare one data set as a compact uint8 file."""
-    from sdd import datasets
+    from sdd import preparation
 
     source = args.spec["folder"]
-    datasets.prepare(args.spec["dataset"], args.output.parent, Path(source) if source else None)
+    preparation.prepare(args.spec["dataset"], args.output.parent, Path(source) if source else None)
 
 
 def noisy_labels(args: argparse.Namespace) -> None:
     """Hold out the validation set and corrupt the training labels."""
-    from sdd import labels
+    from sdd import labelling
 
-    made = labels.make(args.spec, args.dataset.parent, args.output)
+    made = labelling.make(args.spec, args.dataset.parent, args.output)
     print(f"realised noise rate {made['realised_rate']:.4f}, {made['train_images']} images")
 
 

@@ -6,8 +6,6 @@ the image padded by 4 zeros, which are RAW pixels, so normalise afterwards. Ther
 function of the augmented image can be tabulated by (image, outcome).
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -28,7 +26,7 @@ def draw(count: int, generator: torch.Generator) -> Tensor:
 
 def flip_and_crop(images: Tensor, outcomes: Tensor) -> Tensor:
     """Image n under outcome n: raw pixels [N, C, H, W] of any type -> the same shape and type."""
-    count, channels, height, width = images.shape
+    _, channels, height, width = images.shape
     flipped = (outcomes >= OFFSETS**2).unsqueeze(1)
     top = (outcomes // OFFSETS % OFFSETS).unsqueeze(1)
     left = (outcomes % OFFSETS).unsqueeze(1)
@@ -41,12 +39,5 @@ def flip_and_crop(images: Tensor, outcomes: Tensor) -> Tensor:
     columns = torch.where(flipped, last - columns, columns)
     # One index of pixels for all channels of an image, expanded without a copy.
     pixels = rows.unsqueeze(2) * padded.shape[3] + columns.unsqueeze(1)
-    index = pixels.view(count, 1, -1).expand(-1, channels, -1)
+    index = pixels.flatten(1).unsqueeze(1).expand(-1, channels, -1)
     return padded.flatten(2).gather(2, index).view_as(images)
-
-
-def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Raw pixels 0..255, [N, C, H, W] -> float32 of the given mean and std of pixels in 0..1."""
-    scale = 255 * torch.tensor(std, device=images.device).view(-1, 1, 1)
-    shift = 255 * torch.tensor(mean, device=images.device).view(-1, 1, 1)
-    return (images - shift) / scale

@@ -61,7 +61,7 @@ def load(path: Path, digest: str) -> tuple[Arrays, Arrays]:
             header = json.loads((file.metadata() or {}).get("sdd", "{}"))
             if header.get("format") != FORMAT:
                 raise CheckpointError(f"{path} is not in the format {FORMAT}. {repair}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be read ({error}). {repair}") from None
     masks: Arrays = {}

@@ -2,6 +2,7 @@
 
 Everything here is a pure function of accuracies in percent, one per round, densest first. Rounds
 without a value (NaN: the chain ended early) are left out; indices are always those of the rounds.
+A `tolerance` is in points of accuracy: a smaller change counts as noise.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from itertools import pairwise
 import numpy as np
 
 from sdd.settings import EarlyStopping
-
-TOLERANCE = 1.0  # points of accuracy below which a change counts as noise
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Valley:
         """Points; the lower rim counts, so a curve that only falls or only rises has depth 0."""
         return min(self.depth_before, self.depth_after)
 
-    def exists(self, tolerance: float = TOLERANCE) -> bool:
+    def exists(self, tolerance: float) -> bool:
         """Whether the curve has a valley at all, that is, one deeper than its noise."""
         return self.depth > tolerance
 
@@ -65,7 +64,7 @@ class Phases:
     collapsed: range
 
 
-def phases(test: Sequence[float], train: Sequence[float], tolerance: float = TOLERANCE) -> Phases:
+def phases(test: Sequence[float], train: Sequence[float], tolerance: float) -> Phases:
     """Split a chain into the phases of He et al. (2022), told by test and training accuracy.
 
     `train` is measured on the labels trained on, noise included. With t = `tolerance`:
@@ -103,7 +102,7 @@ def phases(test: Sequence[float], train: Sequence[float], tolerance: float = TOL
     return Phases(*(range(start, stop) for start, stop in pairwise(at)))
 
 
-def interpolation_threshold(train: Sequence[float], tolerance: float = TOLERANCE) -> int:
+def interpolation_threshold(train: Sequence[float], tolerance: float) -> int:
     """Last round whose accuracy on its own, noisy, training labels is within t of the best one."""
     rounds, b = _known(train)
     return int(rounds[np.flatnonzero(b >= b.max() - tolerance)[-1]])

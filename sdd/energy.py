@@ -8,8 +8,8 @@
 RAPL for the CPU, else half the TDP that its table gives for this CPU; NVML for the one GPU that the
 job runs on. A job on the CPU is metered by the CPU; a job on a GPU by that GPU, and by the CPU as
 well if it can be: the method says which. Energy holds carbontracker's PUE, and CO2 follows from its
-world average carbon intensity: jobs look nothing up in the network, and carbontracker's `tracker`,
-which would (1.2 s for every job without network), is never imported.
+world average carbon intensity. Its `tracker` is not used: it looks up where the host is, on the
+network, and starting it keeps the training waiting for over a second.
 
 *Share*: power is that of a whole device, so n jobs side by side get 1/n of it each, for exactly as
 long as they are n. They find each other in a ledger, a folder on the host for each device (`Job`).
@@ -84,9 +84,7 @@ class Tally:
     fair_s: float
 
     def at(self, now_s: float, running: int) -> Tally:
-        """The tally at now_s after `running` jobs shared the time since; a fresh one after none."""
-        if running == 0:
-            return Tally(now_s, 0.0)
+        """The tally at now_s, after `running` (>= 1) jobs shared the time since clock_s."""
         return Tally(now_s, self.fair_s + (now_s - self.clock_s) / running)
 
 
@@ -152,9 +150,10 @@ class Job:
         try:
             self._lock(fd)
             running, now = self._running(), self._clock()
-            # The first job of all finds an empty file, and nobody running.
-            last = Tally(*struct.unpack("dd", os.pread(fd, 16, 0))) if running else Tally(now, 0.0)
-            tally = last.at(now, running)
+            if running:
+                tally = Tally(*struct.unpack("dd", os.pread(fd, 16, 0))).at(now, running)
+            else:
+                tally = Tally(now, 0.0)  # what stands there, if anything, concerns nobody
             os.pwrite(fd, struct.pack("dd", tally.clock_s, tally.fair_s), 0)
             yield tally
         finally:
@@ -263,7 +262,7 @@ def _generic_cpu():
 
     class HostCPU(generic.GenericCPU):
         def get_cpu_brand(self) -> str:
-            # py-cpuinfo takes this line too, but starts a process that takes 1.1 s.
+            # py-cpuinfo takes this line too, but by a second Python that needs over a second.
             return cpu_brand() or super().get_cpu_brand()
 
     cpu = HostCPU(pids=[], devices_by_pid=False)

@@ -1,6 +1,6 @@
 """Wrong labels, put in on purpose, and the samples kept apart from them.
 
-The paper (section 4) flips the labels of a given proportion of the training samples to one of
+The paper (section 3) flips the labels of a given proportion of the training samples to one of
 the other classes with equal probability: `symmetric`. The other synthetic kinds are those of the
 work it builds on (He et al., ICML 2022; github.com/he-zh/sparse-double-descent).
 Randomness is a numpy Generator. Labels are integers in 0..classes-1, [N].
@@ -21,7 +21,7 @@ KINDS = (
     "human",  # given labels
 )
 
-# Patrini et al., "Making Deep Neural Networks Robust to Label Noise", CVPR 2017, section 5.
+# Patrini et al., "Making Deep Neural Networks Robust to Label Noise", CVPR 2017.
 MISTAKEN_DIGITS = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
 # Truck for automobile, bird for airplane, deer for horse, cat and dog for each other.
 MISTAKEN_OBJECTS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}

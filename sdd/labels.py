@@ -2,16 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from sdd import datasets, label_noise
 from sdd.errors import DataError
-from sdd.files import read_json, replacing, sha256, write_json
-from sdd.settings import derive_seed
+from sdd.files import read_json, replacing, sha256
 
 
 @dataclass(frozen=True)
@@ -28,64 +25,16 @@ class Labels:
     validation_labels: np.ndarray
 
 
-def make(spec: dict[str, Any], dataset_folder: Path, output: Path) -> dict[str, Any]:
-    """Holds out the validation set, corrupts the rest, and writes `output` and its data file.
-
-    The hold-out is the same for every seed, so that seeds differ in noise and training alone.
-    The noise is drawn from the spec's seed. Clean validation labels are held out before the noise
-    is put in; noisy ones are corrupted like the training labels.
-    """
-    facts = read_json(dataset_folder / "dataset.json")
-    arrays = datasets.load(dataset_folder)
-    labels = arrays["train_labels"].astype(np.int64)
-    noise, validation = spec["noise"], spec["validation"]
-    human = arrays[f"human_{noise['labels']}"] if noise["kind"] == "human" else None
-
-    train, held_out = label_noise.hold_out(
-        labels, validation["fraction"], np.random.default_rng(derive_seed(0, "hold-out"))
-    )
-
-    def corrupt(index: np.ndarray, purpose: str) -> np.ndarray:
-        return label_noise.corrupt(
-            labels[index],
-            facts["classes"],
-            noise["kind"],
-            noise["rate"],
-            np.random.default_rng(derive_seed(spec["seed"], "noise", purpose)),
-            dataset=facts["name"],
-            human=None if human is None else human[index],
-        )
-
-    result = Labels(
-        train_index=train,
-        train_labels=corrupt(train, "train"),
-        train_true_labels=labels[train],
-        validation_index=held_out,
-        validation_labels=(
-            corrupt(held_out, "validation")
-            if validation["labels"] == "noisy"
-            else labels[held_out]
-        ),
-    )
-    data = output.with_suffix(".safetensors")
+def save(path: Path, labels: Labels) -> str:
+    """Writes the data file beside the JSON at `path`, and returns its sha256."""
+    data = path.with_suffix(".safetensors")
     with replacing(data) as temporary:
-        save_file(vars(result), temporary)
-    metadata = {
-        "spec": spec,
-        "train_images": len(train),
-        "validation_images": len(held_out),
-        "realised_rate": label_noise.realised_rate(
-            result.train_labels, result.train_true_labels
-        ),
-        "dataset_sha256": facts["sha256"],
-        "sha256": sha256(data),
-    }
-    write_json(output, metadata)
-    return metadata
+        save_file(vars(labels), temporary)
+    return sha256(data)
 
 
 def load(path: Path) -> Labels:
-    """Reads what `make` wrote beside the JSON at `path`. Raises DataError when it is damaged."""
+    """Reads what `save` wrote beside the JSON at `path`. Raises DataError when it is damaged."""
     data = path.with_suffix(".safetensors")
     repair = f"Delete {path} and run snakemake again."
     try:

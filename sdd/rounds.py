@@ -58,11 +58,11 @@ def run(
     )
     samples = _place(data["train_images"], chosen.train_index, facts, recipe, device)
     noisy, true = _tensors(chosen, device)
-    objective = (
-        training.cross_entropy(noisy)
-        if teacher is None
-        else _distilled(Distillation(**spec["distillation"]), teacher, facts, samples, noisy, recipe)
-    )
+    if teacher is None:
+        objective = training.cross_entropy(noisy)
+    else:
+        setting = Distillation(**spec["distillation"])
+        objective = _distilled(setting, teacher, facts, samples, noisy, recipe)
 
     history: list[training.Epoch] = []
 
@@ -147,7 +147,7 @@ def load_model(
     try:
         model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     except RuntimeError as error:
-        raise CheckpointError(f"{metrics_path}: its weights do not fit its model: {error}") from None
+        raise CheckpointError(f"{metrics_path}: the weights do not fit: {error}") from None
     return model.to(device), {name: torch.from_numpy(m).to(device) for name, m in masks.items()}
 
 
@@ -166,11 +166,11 @@ def _start(
     spec: dict[str, Any], facts: dict[str, Any], parent: Path | None, device: torch.device
 ) -> tuple[nn.Module, pruning.Masks, cost.Cost]:
     """The model as this round's training finds it, its masks, and its cost an image."""
-    channels_last = torch.channels_last if spec["recipe"]["channels_last"] else torch.preserve_format
+    layout = torch.channels_last if spec["recipe"]["channels_last"] else torch.preserve_format
     if parent is None:
         model = _build(spec, facts)
         macs = cost.count(copy.deepcopy(model), tuple(facts["shape"]))
-        model = model.to(device, memory_format=channels_last)
+        model = model.to(device, memory_format=layout)
         return model, pruning.dense_masks(model), macs
     before = read_json(parent)
     if (before["spec"]["chain"], before["round"]) != (spec["chain"], spec["round"] - 1):
@@ -182,7 +182,7 @@ def _start(
     weights = pruning.prunable(model)
     masks = pruning.prune(weights, masks, Pruning(**spec["pruning"]))
     pruning.apply(weights, masks)
-    return model.to(memory_format=channels_last), masks, cost.Cost(**before["macs"])
+    return model.to(memory_format=layout), masks, cost.Cost(**before["macs"])
 
 
 def _distilled(
@@ -204,8 +204,8 @@ def _distilled(
         )
 
     def objective(logits: Tensor, index: Tensor, inputs: Tensor) -> Tensor:
-        with torch.no_grad(), training.autocast(recipe, labels.device):
-            answers = network(inputs).float()
+        with torch.no_grad():
+            answers = training.forward(network, inputs, recipe)
         return distillation_loss(logits, answers, labels[index], setting)
 
     return objective
@@ -253,5 +253,3 @@ def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine()
-
-

@@ -6,13 +6,16 @@ The config is validated in two steps: its shape by the JSON schema, then what a 
 
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from sdd.datasets import DATASETS
 from sdd.errors import StudyError
+from sdd.label_noise import MISTAKEN
 from sdd.settings import Distillation, Noise, Pruning, Recipe, canonical
 
 # What collecting depends on: the keys that decide which chains exist and how they are called.
@@ -210,7 +213,7 @@ def _grid(
     defaults = config["distillation"]
     axes = itertools.product(
         _listed(experiment["dataset"]),
-        _noises(key, experiment["noise"]),
+        _noises(key, experiment["noise"], _listed(experiment["dataset"])),
         _listed(experiment["model"]),
         _listed(experiment.get("weight_decay")),
         _listed(teacher["round"]) if teacher else [None],
@@ -219,6 +222,7 @@ def _grid(
         experiment.get("seeds", config["seeds"]),
     )
     for dataset, noise, model, weight_decay, which, alpha, temperature, seed in axes:
+        _check_fit(key, model, dataset)
         usual = _recipe(key, model, config["recipes"])
         recipe = usual if weight_decay is None else replace(usual, weight_decay=weight_decay)
         pruning = Pruning(config["pruning"]["fraction"], config["pruning"]["scope"])
@@ -243,17 +247,40 @@ def _grid(
         yield chain
 
 
-def _noises(key: str, noise: dict[str, Any]) -> list[Noise]:
+def _noises(key: str, noise: dict[str, Any], datasets: list[str]) -> list[Noise]:
     kind = noise["kind"]
     needed = {"clean": None, "human": "labels"}.get(kind, "rate")
     for name in {"rate", "labels"} & noise.keys() | {needed} - {None}:
         if name != needed or name not in noise:
             verb = "takes no" if name in noise else "needs"
             raise StudyError(f"{key}.noise: kind {kind!r} {verb} {name}.")
+    if kind == "asymmetric":
+        for dataset in set(datasets) - MISTAKEN.keys():
+            raise StudyError(
+                f"{key}.noise.kind: asymmetric noise is not known for {dataset}, only for "
+                f"{', '.join(MISTAKEN)}. Take pair-flip for other data sets."
+            )
     if kind == "human":
+        kinds = {name: d.human.kinds if d.human else {} for name, d in DATASETS.items()}
+        for dataset, labels in itertools.product(datasets, _listed(noise["labels"])):
+            if labels not in kinds[dataset]:
+                raise StudyError(
+                    f"{key}.noise.labels: {dataset} has no human labels {labels!r}. There are: "
+                    + "; ".join(f"{', '.join(k)} ({name})" for name, k in kinds.items() if k)
+                )
         return [Noise(kind, labels=labels) for labels in _listed(noise["labels"])]
     rates = _listed(noise.get("rate", 0))
     return [Noise(kind, rate) if rate > 0 else Noise("clean") for rate in rates]
+
+
+def _check_fit(key: str, model: str, dataset: str) -> None:
+    height, width = DATASETS[dataset].shape[1:]
+    depth = re.fullmatch(r"vgg-\d+-(\d+)", model)
+    if depth and 2 ** int(depth[1]) > min(height, width):
+        raise StudyError(
+            f"{key}.model: {model} halves its images {depth[1]} times, which those of {dataset}, "
+            f"{height} x {width} pixels, do not allow."
+        )
 
 
 def _recipe(key: str, model: str, recipes: dict[str, dict[str, Any]]) -> Recipe:

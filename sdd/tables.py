@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from sdd.descent import (
-    TOLERANCE,
     Choice,
     best_round,
     interpolation_threshold,
@@ -141,6 +140,7 @@ def outcomes(rounds: pd.DataFrame, choose: Callable[[Sequence[float]], Choice]) 
         teacher = pd.Series(0.0, COSTS)
         if kept.teacher != "none":
             trained = by_chain.get(kept.teacher_chain, chain.iloc[:0])
+            trained = trained.dropna(subset=["validation_accuracy"])
             trained = trained[trained["round"] == 0] if kept.teacher == "dense" else trained
             teacher = trained[COSTS].sum(skipna=False, min_count=1)
         rows.append(
@@ -192,32 +192,28 @@ class WeightDecays(NamedTuple):
     weight_decay: float  # lambda_opt
 
 
-def weight_decays(
-    rounds: pd.DataFrame, rule: EarlyStopping, tolerance: float = TOLERANCE
-) -> Iterator[WeightDecays]:
+def weight_decays(rounds: pd.DataFrame, rule: EarlyStopping) -> Iterator[WeightDecays]:
     vanilla = rounds[rounds.teacher == "none"]
     for key, group in vanilla.groupby(["dataset", "noise", "model"]):
         if group.weight_decay.nunique() > 1:
-            optimal = optimal_weight_decay(group, rule, tolerance)
+            optimal = optimal_weight_decay(group, rule)
             yield WeightDecays(*key, group, group.weight_decay.min(), optimal)
 
 
-def optimal_weight_decay(
-    rounds: pd.DataFrame, rule: EarlyStopping, tolerance: float = TOLERANCE
-) -> float:
+def optimal_weight_decay(rounds: pd.DataFrame, rule: EarlyStopping) -> float:
     """Choose lambda_opt, by validation accuracy alone.
 
     The paper means by it the lambda at which the valley vanishes; beyond it, accuracy only drops.
-    So: among the lambdas whose mean curve has no valley deeper than `tolerance`, and whose early
-    stopped model is no worse than that of the smallest lambda, the one with the best early stopped
-    model. Where none is like that (the paper's ResNet-18), the best early stopped model of all.
-    Ties go to the smaller lambda.
+    So: among the lambdas whose mean curve has no valley deeper than the rule's tolerance, and
+    whose early stopped model is no worse than that of the smallest lambda, the one with the best
+    early stopped model. Where none is like that (the paper's ResNet-18), the best early stopped
+    model of all. Ties go to the smaller lambda.
     """
     stopped = stopped_outcomes(rounds, rule).groupby("weight_decay").validation_accuracy.mean()
     depth = rounds.groupby("weight_decay")[["round", "sparsity", "validation_accuracy"]].apply(
         lambda chains: valley(curve(chains, "validation_accuracy")["mean"]).depth
     )
-    dodged = stopped[(depth <= tolerance) & (stopped >= stopped.iloc[0])]
+    dodged = stopped[(depth <= rule.tolerance) & (stopped >= stopped.iloc[0])]
     return float((dodged if len(dodged) else stopped).idxmax())
 
 
@@ -253,13 +249,11 @@ def distillations(rounds: pd.DataFrame) -> Iterator[Distillation]:
 # --- The tables -----------------------------------------------------------------------------------
 
 
-def build(
-    name: str, rounds: pd.DataFrame, early_stopping: EarlyStopping, tolerance: float = TOLERANCE
-) -> pd.DataFrame:
-    """One of TABLES. `tolerance`: points below which a valley counts as noise."""
+def build(name: str, rounds: pd.DataFrame, early_stopping: EarlyStopping) -> pd.DataFrame:
+    """One of TABLES. A valley no deeper than early stopping's tolerance counts as noise."""
     if name not in TABLES:
         raise ValueError(f"no table {name!r}; there are {', '.join(TABLES)}")
-    rows = TABLES[name](chains(rounds), early_stopping, tolerance)
+    rows = TABLES[name](chains(rounds), early_stopping)
     if not rows:
         raise ValueError(f"no chain in these rounds is one that table {name} is about")
     return pd.DataFrame(rows)
@@ -268,9 +262,9 @@ def build(
 Rows = list[dict[str, Any]]
 
 
-def _table1_l2(rounds: pd.DataFrame, rule: EarlyStopping, tolerance: float) -> Rows:
+def _table1_l2(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
     rows = []
-    for group in weight_decays(rounds, rule, tolerance):
+    for group in weight_decays(rounds, rule):
         best, stopped = best_outcomes(group.rounds), stopped_outcomes(group.rounds, rule)
         for method, kept, weight_decay in (
             (VANILLA, best, group.base),
@@ -278,7 +272,9 @@ def _table1_l2(rounds: pd.DataFrame, rule: EarlyStopping, tolerance: float) -> R
             (OPTIMAL, stopped, group.weight_decay),
         ):
             seeds = kept[kept.weight_decay == weight_decay]
-            depths = _valleys(group.rounds[group.rounds.weight_decay == weight_decay], tolerance)
+            depths = _valleys(
+                group.rounds[group.rounds.weight_decay == weight_decay], rule.tolerance
+            )
             rows.append(
                 {
                     **dict(zip(group._fields[:3], group[:3], strict=True)),
@@ -294,7 +290,7 @@ def _table1_l2(rounds: pd.DataFrame, rule: EarlyStopping, tolerance: float) -> R
     return rows
 
 
-def _table2_distillation(rounds: pd.DataFrame, rule: EarlyStopping, _tolerance: float) -> Rows:
+def _table2_distillation(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
     rows = []
     best, stopped = best_outcomes(rounds), stopped_outcomes(rounds, rule)
     for group in distillations(rounds):
@@ -324,16 +320,16 @@ def _table2_distillation(rounds: pd.DataFrame, rule: EarlyStopping, _tolerance: 
     return rows
 
 
-def _descent(rounds: pd.DataFrame, _rule: EarlyStopping, tolerance: float) -> Rows:
+def _descent(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
     rows = []
     for key, group in rounds.groupby(SETTING, dropna=False):
-        facts = _valleys(group, tolerance)
+        facts = _valleys(group, rule.tolerance)
         with_valley = facts[facts.exists]
         mean = pd.DataFrame(
             {c: curve(group, c)["mean"] for c in ("test_accuracy", "train_accuracy")}
         )
         sparsity = group.groupby("round").sparsity.mean()
-        found = phases(mean.test_accuracy, mean.train_accuracy, tolerance)
+        found = phases(mean.test_accuracy, mean.train_accuracy, rule.tolerance)
         rows.append(
             {
                 **dict(zip(SETTING, key, strict=True)),
@@ -345,7 +341,7 @@ def _descent(rounds: pd.DataFrame, _rule: EarlyStopping, tolerance: float) -> Ro
                 **over_seeds(with_valley, [f"peak_{x}" for x in _PLACE]),
                 **over_seeds(facts, ["final_accuracy"]),
                 "interpolates_to": sparsity[
-                    interpolation_threshold(mean.train_accuracy, tolerance)
+                    interpolation_threshold(mean.train_accuracy, rule.tolerance)
                 ],
                 **{
                     f"{name}_to": sparsity[stretch[-1]] if stretch else float("nan")
@@ -356,7 +352,7 @@ def _descent(rounds: pd.DataFrame, _rule: EarlyStopping, tolerance: float) -> Ro
     return rows
 
 
-def _early_stopping(rounds: pd.DataFrame, rule: EarlyStopping, _tolerance: float) -> Rows:
+def _early_stopping(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
     own = (rule.patience, float(rule.tolerance))
     grid = sorted({(patience, t) for patience in (1, 3, 5) for t in (0.0, 1.0, 2.0)} | {own})
     rows = []
@@ -380,12 +376,12 @@ def _early_stopping(rounds: pd.DataFrame, rule: EarlyStopping, _tolerance: float
     return rows
 
 
-def _claims(rounds: pd.DataFrame, rule: EarlyStopping, tolerance: float) -> Rows:
+def _claims(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
     """Every row compares two settings seed by seed."""
     whole, stopped = best_outcomes(rounds), stopped_outcomes(rounds, rule)
     rows = []
 
-    for group in weight_decays(rounds, rule, tolerance):
+    for group in weight_decays(rounds, rule):
         by_lambda = dict(tuple(group.rounds.groupby("weight_decay")))
         base, best = by_lambda[group.base], by_lambda[group.weight_decay]
         claim = partial(_claim, group, OPTIMAL, TABLE_1)
@@ -397,7 +393,7 @@ def _claims(rounds: pd.DataFrame, rule: EarlyStopping, tolerance: float) -> Rows
                 rows.append(
                     claim(text, "%", _saved(new[cost], old[cost]), claimed, _saved(*printed))
                 )
-        rows += _valley_left(claim, best, base, tolerance)
+        rows += _valley_left(claim, best, base, rule.tolerance)
 
     for group in distillations(rounds):
         for method, student in ((DENSE, group.dense), (BEST, group.best)):
@@ -421,11 +417,11 @@ def _claims(rounds: pd.DataFrame, rule: EarlyStopping, tolerance: float) -> Rows
             gains = _by_round(student) - _by_round(group.vanilla)
             text = "test accuracy gained, mean over rounds"
             rows.append(claim(text, "points", gains.mean().dropna()))
-            rows += _valley_left(claim, student, group.vanilla, tolerance)
+            rows += _valley_left(claim, student, group.vanilla, rule.tolerance)
     return rows
 
 
-TABLES: dict[str, Callable[[pd.DataFrame, EarlyStopping, float], Rows]] = {
+TABLES: dict[str, Callable[[pd.DataFrame, EarlyStopping], Rows]] = {
     "table1_l2": _table1_l2,
     "table2_distillation": _table2_distillation,
     "descent": _descent,
@@ -458,8 +454,6 @@ def _valleys(rounds: pd.DataFrame, tolerance: float) -> pd.DataFrame:
 
 
 _PLACE = {"round": "round", "sparsity": "sparsity", "accuracy": "test_accuracy"}
-
-
 _COST_NAMES = {"flops": "FLOPs", "co2_g": "CO2"}
 
 
@@ -533,12 +527,8 @@ def _printed(table: PaperTable, dataset: str, noise: str, model: str, method: st
 
 def noise_name(noise: str) -> str:
     """`symmetric-0.4` -> `40 % symmetric noise`; anything without a rate as it is."""
-    kind, _, rate = noise.rpartition("-")
-    return f"{100 * float(rate):g} % {kind} noise" if _is_number(rate) and kind else noise
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"\d*\.?\d+(e-?\d+)?", text) is not None
+    named = re.fullmatch(r"(.+)-(\d*\.?\d+)", noise)
+    return f"{100 * float(named[2]):g} % {named[1]} noise" if named else noise
 
 
 # Header and decimals (None: four significant digits) of each column, its prefixes taken off.
@@ -601,8 +591,8 @@ def readable(frame: pd.DataFrame) -> list[list[str]]:
 
     Columns without any value are left out, except for costs, which say that nobody measured them.
     """
-    flops = [frame[name].max() for name in frame if re.search(r"(^|_)flops(_mean)?$", name)]
-    scale = next((unit for unit in UNITS if max(flops, default=0) >= unit), 1.0)
+    flops = frame.filter(regex=r"(^|_)flops(_mean)?$").max().max()
+    scale = next((unit for unit in UNITS if flops >= unit), 1.0)
     columns = []
     for name in frame:
         base = name.removesuffix("_mean")

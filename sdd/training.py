@@ -121,11 +121,7 @@ def train(
         for index in order.split(recipe.batch_size):
             images = samples.images[index]
             inputs = samples.normalise(augment(images, generator) if augment else images)
-            if recipe.channels_last:
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with autocast(recipe, device):
-                logits = model(inputs)
-            logits = logits.float()
+            logits = forward(model, inputs, recipe)
             loss = objective(logits, index, inputs)
             optimizer.zero_grad()
             loss.backward()
@@ -148,18 +144,21 @@ def train(
         assert not weight[~mask].any(), "a pruned weight has moved"
 
 
-def autocast(recipe: Recipe, device: torch.device) -> torch.autocast:
-    return torch.autocast(
-        device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bfloat16"
-    )
+def forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
+    """Logits of normalised images in the recipe's precision, but never less than float32."""
+    if recipe.channels_last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    if recipe.precision == "bfloat16":
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return model(inputs).float()
+    return model(inputs)
 
 
 @torch.no_grad()
 def predict(model: nn.Module, samples: Samples, recipe: Recipe) -> Tensor:
     """Logits [n, classes] of all samples in order, in evaluation mode and without augmentation."""
     model.eval()
-    with autocast(recipe, samples.images.device):
-        return torch.cat([model(inputs).float() for inputs in samples.batches()])
+    return torch.cat([forward(model, inputs, recipe) for inputs in samples.batches()])
 
 
 def score(logits: Tensor, labels: Tensor) -> dict[str, float]:

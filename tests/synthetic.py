@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 ROUNDS = 29
-SPARSITY = 100 * (1 - 0.8 ** np.arange(ROUNDS))
 
 
 def chain(
@@ -31,6 +30,7 @@ def chain(
     """One chain: flat until round 9, its valley at 18, its peak at 24, down from there."""
     random = np.random.default_rng([seed, int(100 * dense)])
     index = np.arange(rounds)
+    sparsity = 100 * (1 - 0.8**index)
     knots = [0, 9, 18, 24, 28, 31], [dense, dense, valley, peak, peak - 6, peak - 25]
     test = np.interp(index, *knots) + jitter * random.standard_normal(rounds)
     train = np.interp(index, [0, 14, 20, 24, 28, 31], [100, 100, 80, 62, 55, 40])
@@ -53,8 +53,8 @@ def chain(
             "temperature": np.nan if teacher == "none" else 10.0,
             "seed": seed,
             "round": index,
-            "sparsity": SPARSITY[:rounds],
-            "weights_kept": (266_200 * (1 - SPARSITY[:rounds] / 100)).astype(int),
+            "sparsity": sparsity,
+            "weights_kept": (266_200 * (1 - sparsity / 100)).astype(int),
             "weights_total": 266_200,
             "train_accuracy": train,
             "train_clean_accuracy": 0.7 * train,

@@ -244,6 +244,22 @@ def test_readings_are_averaged_zeros_dropped_and_one_under_way_not_waited_for(tm
     assert power.closed.wait(5)
 
 
+def test_a_meter_keeps_the_ledger_up_to_date_while_it_runs(tmp_path):
+    third = threading.Event()
+
+    class Counted(Power):
+        def power_usage(self) -> list[float]:
+            if self.asked == 2:
+                third.set()
+            return super().power_usage()
+
+    told = Part("cpu", lambda: Probe(Counted([60.0]), "told", every_s=0.01))
+    with EnergyMeter(parts=[told], ledger=tmp_path):
+        before = (tmp_path / "cpu" / "tally").read_bytes()
+        assert third.wait(5)
+        assert (tmp_path / "cpu" / "tally").read_bytes() != before
+
+
 def unreadable() -> Probe:
     raise FileNotFoundError("no such component")
 
@@ -326,6 +342,17 @@ def test_the_training_s_own_error_comes_out(tmp_path):
     assert not list(tmp_path.glob("*/*.job"))
 
 
+def test_a_training_that_fails_does_not_wait_for_a_reading(tmp_path):
+    release, began = threading.Event(), time.monotonic()
+    late = Part("cpu", lambda: release.wait(30) and Probe(Power([1.0]), "late"))
+    meter = EnergyMeter(parts=[late], ledger=tmp_path)
+    with pytest.raises(KeyboardInterrupt), meter:
+        raise KeyboardInterrupt
+    release.set()
+    assert time.monotonic() - began < energy.FIRST_SAMPLE_S / 2
+    assert meter.reading.reason == "no timely answer"
+
+
 # --- carbontracker's components ---
 
 on_linux = pytest.mark.skipif(energy.cpu_brand() is None, reason="no CPU name in /proc/cpuinfo")
@@ -377,6 +404,7 @@ def test_rapl_is_preferred_where_it_has_a_package(monkeypatch, tmp_path):
     monkeypatch.setattr(intel.time, "sleep", lambda _: counter.write_text("43000000\n"))
     probe = energy.open_cpu()
     assert (probe.method, probe.handler.power_usage()) == ("RAPL", [42.0])
+    assert probe.every_s == 0  # a reading takes its own second
     (package / "name").write_text("psys\n")
     assert energy.open_cpu().method.startswith("estimate")
 

@@ -5,18 +5,15 @@ import re
 import torch
 from torch import nn
 
-from sdd.models.lenet import lenet_300_100
-from sdd.models.resnet import resnet18, resnet18_maxpool
-from sdd.models.vgg import vgg_like
-from sdd.models.vit import vit
+from sdd.models import lenet, resnet, vgg, vit
 
 # A builder takes (channels, size, classes), then the numbers that <...> stand for in the name.
 MODELS = {
-    "lenet-300-100": lenet_300_100,
-    "resnet18": resnet18,
-    "resnet18-maxpool": resnet18_maxpool,
-    "vit": vit,
-    "vgg-<gamma>-<delta>": vgg_like,
+    "lenet-300-100": lenet.lenet_300_100,
+    "resnet18": resnet.resnet18,
+    "resnet18-maxpool": resnet.resnet18_maxpool,
+    "vit": vit.vision_transformer,
+    "vgg-<gamma>-<delta>": vgg.vgg_like,
 }
 
 

@@ -1,4 +1,4 @@
-"""ResNet-18 for small images: first model of the paper's section 4, and teacher of section 5.
+"""ResNet-18 for small images: first model of the paper's section 3, and teacher of section 5.
 
 Its first convolution keeps the resolution (3x3, stride 1), as in He et al. (ICML 2022) and the
 authors' code. Another public version puts a max-pool behind it: `resnet18_maxpool`.

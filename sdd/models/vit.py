@@ -1,4 +1,4 @@
-"""The vision transformer of the paper's section 4: 8 heads, embedding dimension 512.
+"""The vision transformer of the paper's section 3: 8 heads, embedding dimension 512.
 
 The paper's "4 patches" are patches of 4x4 pixels. What it leaves out follows its authors' code:
 depth 6, MLP dimension 512, dropout 0.1, pre-norm, qkv without bias, a class token, and a learned
@@ -18,7 +18,7 @@ MLP_DIM = 512
 DROPOUT = 0.1
 
 
-def vit(channels: int, size: int, classes: int) -> nn.Module:
+def vision_transformer(channels: int, size: int, classes: int) -> nn.Module:
     """Raises ValueError unless `size` is a multiple of the patch."""
     if size % PATCH:
         raise ValueError(f"vit: patches of {PATCH} x {PATCH} do not tile {size} x {size} pixels.")

@@ -1,0 +1,36 @@
+"""MACs against counts by hand."""
+
+import torch
+from torch import nn
+
+from sdd import cost, models
+
+
+def test_lenet_by_hand():
+    model = models.build("lenet-300-100", channels=1, size=28, classes=10, seed=0)
+    counted = cost.count(model, (1, 28, 28))
+    forward = 784 * 300 + 300 * 100 + 100 * 10
+    assert counted.forward_macs == forward == 266_200
+    # Backward: the weights' gradients in every layer, the inputs' in all but the first.
+    assert counted.step_macs == forward + forward + 300 * 100 + 100 * 10
+
+
+def test_convolutions_by_hand():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        nn.Flatten(), nn.Linear(16 * 16 * 16, 10),
+    )  # fmt: skip
+    first, second, last = 32 * 32 * 3 * 8 * 9, 16 * 16 * 8 * 16 * 9, 4096 * 10
+    counted = cost.count(model, (3, 32, 32))
+    assert counted.forward_macs == first + second + last
+    assert counted.step_macs == 2 * first + 3 * second + 3 * last
+
+
+def test_the_papers_rule():
+    assert cost.training_flops(macs=7, images=50_000, epochs=160) == 160 * 50_000 * 3 * 7
+
+
+def test_counting_takes_no_memory_for_the_weights():
+    counted = nn.Linear(4, 2)
+    cost.count(nn.Sequential(nn.Flatten(), counted), (1, 2, 2))
+    assert counted.weight.device == torch.device("meta")

@@ -1,0 +1,126 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from synthetic import chain, study
+
+from sdd import figures
+from sdd.settings import EarlyStopping
+
+RULE = EarlyStopping(patience=3, tolerance=1.0)
+
+
+def weights():
+    random = np.random.default_rng(0)
+    for seed in (1, 2):
+        for weight_decay, scale in ((1e-4, 0.06), (1e-2, 0.02)):
+            values = scale * random.standard_normal(5000)
+            yield weight_decay, 0.0, values, seed
+            yield weight_decay, 48.8, values[np.abs(values) > 0.65 * scale], seed
+
+
+def lines(axes, label):
+    return [line for line in axes.get_lines() if line.get_label() == label]
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_every_figure_is_drawn_and_written(name, seeds, tmp_path):
+    figure = figures.draw(name, study(seeds), palette="colorblind", early_stopping=RULE)
+    figures.write(figure, tmp_path / "figures" / name)
+    bands = sum(len(axes.collections) for axes in figure.axes)
+    assert (bands > 0) == (len(seeds) > 1)
+    png = (tmp_path / "figures" / f"{name}.png").read_bytes()
+    assert png.startswith(b"\x89PNG") and len(png) > 10_000
+    assert (tmp_path / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_files_are_the_same_byte_for_byte(tmp_path):
+    """In another process, too: no dates, no order of sets, no random names of fonts."""
+    script = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from synthetic import study\nfrom sdd import figures\n"
+        "from sdd.settings import EarlyStopping\n"
+        "drawn = figures.draw('figure3_l2', study(), early_stopping=EarlyStopping(3, 1.0))\n"
+        "figures.write(drawn, sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "a", *sys.path], check=True)
+    figures.write(figures.draw("figure3_l2", study(), early_stopping=RULE), tmp_path / "b")
+    for suffix in (".png", ".pdf"):
+        first, second = ((tmp_path / f"{stem}{suffix}").read_bytes() for stem in "ab")
+        assert first == second
+
+
+def test_a_line_is_the_mean_over_seeds():
+    frame = study()
+    figure = figures.draw("figure2_occurrence", frame, early_stopping=RULE)
+    axes = next(a for a in figure.axes if a.get_title() == "lenet-300-100, mnist-5k")
+    (line,) = lines(axes, "40 % symmetric noise")
+    chosen = frame[(frame.experiment == "occurrence") & (frame.noise == "symmetric-0.4")]
+    expected = [chosen[chosen["round"] == r].test_accuracy.mean() for r in range(29)]
+    np.testing.assert_allclose(line.get_ydata(), expected)
+
+
+def test_every_round_is_equally_wide():
+    steps = np.diff(figures.spread(100 * (1 - 0.8 ** np.arange(30))))
+    np.testing.assert_allclose(steps, steps[0])
+    np.testing.assert_allclose(figures.spread([0, 90, 99]), [0, 1, 2], atol=1e-12)
+
+
+def test_phenomenon_shows_the_noisiest_setting_and_names_its_phases():
+    (axes,) = figures.draw("figure1_phenomenon", study(), early_stopping=RULE).axes
+    assert "40 % symmetric noise" in axes.get_title()
+    assert [text.get_text() for text in axes.texts] == ["light", "critical", "sweet", "collapsed"]
+
+
+def test_published_points_stand_beside_the_same_setting():
+    figure = figures.draw("figure2_occurrence", study(), early_stopping=RULE)
+    marked = {a.get_title() for a in figure.axes if lines(a, figures.HE)}
+    assert marked == {"resnet18, cifar10"}
+
+
+def test_the_teachers_own_curve_is_shown_if_it_is_another_model():
+    figure = figures.draw("figure5_distillation", study(), early_stopping=RULE)
+    shown = {a.get_title().split(",")[0]: bool(lines(a, figures.TEACHER)) for a in figure.axes}
+    assert shown == {"vgg-5-5": True, "lenet-300-100": False}
+
+
+def test_weights(tmp_path):
+    figure = figures.draw_weights(weights(), "colorblind")
+    figures.write(figure, tmp_path / "figure4_weights")
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["unpruned", "48.8 % of the weights pruned"]
+    # Densities: both areas are 1, whatever lies outside the axes aside.
+    for axes in figure.axes:
+        for outline in axes.patches:
+            values, edges, _ = outline.get_data()
+            assert np.sum(values * np.diff(edges)) == pytest.approx(1, abs=0.002)
+
+
+def test_a_short_chain_and_one_that_ended_early():
+    frame = study()
+    frame.loc[(frame["round"] > 20) & (frame.seed == 2), "test_accuracy"] = np.nan
+    for rounds in (frame, frame[frame["round"] < 3]):
+        for name in figures.FIGURES:
+            figures.draw(name, rounds, early_stopping=RULE).draw_without_rendering()
+
+
+@pytest.mark.parametrize("name", ["figure3_l2", "figure5_distillation", "figure_l2_ablation"])
+def test_nothing_to_show(name):
+    with pytest.raises(ValueError, match=name):
+        figures.draw(name, chain(), early_stopping=RULE)
+
+
+@pytest.mark.parametrize("name", ["figure1_phenomenon", "figure2_occurrence"])
+def test_nothing_to_show_without_a_plain_chain(name):
+    students = study()
+    with pytest.raises(ValueError, match=name):
+        figures.draw(name, students[students.teacher != "none"], early_stopping=RULE)
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="no figure 'typo'"):
+        figures.draw("typo", chain(), early_stopping=RULE)
+    with pytest.raises(ValueError, match="figure4_weights"):
+        figures.draw_weights([])

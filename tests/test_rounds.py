@@ -1,0 +1,176 @@
+"""Rounds end to end on a few digits: chains, students, the same bits, and foreign inputs."""
+
+import copy
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sdd import checkpoint, labelling, preparation, rounds
+from sdd.errors import CheckpointError, DataError, DeviceError, Divergence
+
+RECIPE = {
+    "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 1e-4, "batch_size": 128,
+    "epochs": 2, "schedule": "multistep", "momentum": 0.9, "milestones": [1], "factor": 0.1,
+    "augmentation": "none", "precision": "float32", "channels_last": False,
+}  # fmt: skip
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    preparation.prepare("mnist-5k", folder)
+    spec = {
+        "noise": {"kind": "symmetric", "rate": 0.4, "labels": None},
+        "validation": {"fraction": 0.125, "labels": "clean"},
+        "seed": 1,
+    }
+    labelling.make(spec, folder, folder / "labels.json")
+    return folder
+
+
+def run(data, folder, round=0, chain="c", teacher=None, **changes):
+    spec = {"chain": chain, "round": round, "model": "lenet-300-100", "recipe": RECIPE, "seed": 1}
+    if round:
+        spec["pruning"] = {"fraction": 0.2, "scope": "global"}
+    if teacher:
+        spec["distillation"] = {"alpha": 0.8, "temperature": 10}
+    lines = []
+    metrics = rounds.run(
+        spec | changes,
+        dataset=data / "dataset.json",
+        labels=data / "labels.json",
+        parent=folder / f"round{round - 1:02d}" / "metrics.json" if round else None,
+        teacher=teacher,
+        output=folder / f"round{round:02d}" / "metrics.json",
+        device=CPU,
+        log=lines.append,
+    )
+    return metrics, lines
+
+
+@pytest.fixture(scope="module")
+def chain(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chain")
+    return folder, [run(data, folder, r)[0] for r in range(3)]
+
+
+def test_a_chain_prunes_exactly_and_learns(chain):
+    folder, metrics = chain
+    assert [m["weights_kept"] for m in metrics] == [266_200, 212_960, 170_368]
+    assert [m["sparsity"] for m in metrics] == pytest.approx([0, 20, 36])
+    assert all(m["test"]["accuracy"] > 50 for m in metrics)
+    masks = []
+    for r, m in enumerate(metrics):
+        path = folder / f"round{r:02d}" / "model.safetensors"
+        masks.append(checkpoint.load(path, m["weights_sha256"])[1])
+    for before, after in itertools.pairwise(masks):
+        assert all(not (after[name] & ~before[name]).any() for name in after)
+
+
+def test_metrics_say_everything(chain):
+    folder, metrics = chain
+    stored = json.loads((folder / "round02" / "metrics.json").read_text())
+    assert stored == metrics[2]
+    assert stored["flops"] == 2 * 3500 * 3 * 266_200
+    assert stored["flops_computed"] == 2 * 3500 * 563_400
+    assert stored["noise_rate"] == 0.4
+    assert stored["train_clean"]["accuracy"] > stored["train"]["accuracy"]
+    assert len(stored["history"]) == 2
+    energy = stored["energy"]
+    assert energy["method"] and (energy["energy_kwh"] is None) == (energy["reason"] is not None)
+
+
+def test_the_same_spec_gives_the_same_bits(data, chain, tmp_path):
+    for r in range(2):
+        again, _ = run(data, tmp_path, r)
+        assert again["weights_sha256"] == chain[1][r]["weights_sha256"]
+        for key in ("train", "train_clean", "validation", "test", "history"):
+            assert again[key] == chain[1][r][key]
+
+
+def test_rounds_and_seeds_have_batches_of_their_own(data, chain, tmp_path):
+    other, _ = run(data, tmp_path, seed=2)
+    assert other["weights_sha256"] != chain[1][0]["weights_sha256"]
+
+
+def test_a_student_follows_its_teacher(data, chain, tmp_path):
+    teacher = chain[0] / "round02" / "metrics.json"
+    only_teacher = {"alpha": 1.0, "temperature": 10}
+    student, _ = run(data, tmp_path, teacher=teacher, chain="s", distillation=only_teacher)
+    plain = chain[1][0]
+    assert student["weights_sha256"] != plain["weights_sha256"]
+    # It never saw a label, yet agrees with the true ones.
+    assert student["test"]["accuracy"] > 50
+    facts = json.loads((data / "dataset.json").read_text())
+    frozen, masks = rounds.load_model(teacher, facts, CPU)
+    stored, _ = checkpoint.load(
+        teacher.with_name("model.safetensors"), chain[1][2]["weights_sha256"]
+    )
+    for name, value in frozen.state_dict().items():
+        assert np.array_equal(value.numpy(), stored[name])
+    assert sum(int(m.sum()) for m in masks.values()) == chain[1][2]["weights_kept"]
+
+
+def test_a_student_without_weight_on_its_teacher_is_a_plain_round(data, chain, tmp_path):
+    teacher = chain[0] / "round02" / "metrics.json"
+    nothing = {"alpha": 0.0, "temperature": 10}
+    student, _ = run(data, tmp_path, teacher=teacher, distillation=nothing)
+    assert student["test"]["accuracy"] == pytest.approx(chain[1][0]["test"]["accuracy"], abs=1)
+
+
+def test_augmented_rounds_run_with_the_teacher_in_the_loop(data, chain, tmp_path):
+    recipe = RECIPE | {"augmentation": "flip-crop", "epochs": 1, "milestones": []}
+    teacher = chain[0] / "round02" / "metrics.json"
+    first, _ = run(data, tmp_path / "a", teacher=teacher, chain="s", recipe=recipe)
+    again, _ = run(data, tmp_path / "b", teacher=teacher, chain="s", recipe=recipe)
+    assert first["weights_sha256"] == again["weights_sha256"]
+
+
+def test_the_log_names_every_epoch_and_the_outcome(data, tmp_path):
+    _, lines = run(data, tmp_path)
+    assert lines[0].startswith("epoch 1/2  learning rate 0.05  loss ")
+    assert "training accuracy" in lines[1]
+    assert lines[2].startswith("c  round 00  0.00 % sparse")
+
+
+def test_a_round_of_another_chain_is_not_a_parent(data, chain, tmp_path):
+    with pytest.raises(CheckpointError, match="holds round 1 of c, not round 1 of other"):
+        run(data, chain[0], 2, chain="other")
+    assert not list(tmp_path.iterdir())
+
+
+def test_altered_weights_are_noticed(data, chain, tmp_path):
+    run(data, tmp_path)
+    path = tmp_path / "round00" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(CheckpointError, match=r"round00/model.safetensors is not the file"):
+        run(data, tmp_path, 1)
+    assert not (tmp_path / "round01").exists()
+
+
+def test_altered_images_are_noticed(data, tmp_path):
+    for name in ("dataset.json", "labels.json", "labels.safetensors"):
+        (tmp_path / name).write_bytes((data / name).read_bytes())
+    whole = (data / "data.safetensors").read_bytes()
+    (tmp_path / "data.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"data.safetensors was altered"):
+        run(tmp_path, tmp_path / "out")
+
+
+def test_divergence_names_the_round_and_leaves_nothing(data, tmp_path):
+    recipe = copy.deepcopy(RECIPE) | {"learning_rate": 1e30}
+    with pytest.raises(Divergence, match=r"c, round 0: the loss is .* in epoch 0"):
+        run(data, tmp_path, recipe=recipe)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_a_missing_gpu_is_an_error_and_auto_is_not():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert rounds.choose_device("auto") == CPU
+    with pytest.raises(DeviceError, match="Set device: auto or cpu"):
+        rounds.choose_device("cuda")

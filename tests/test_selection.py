@@ -1,0 +1,41 @@
+"""Teacher selection: validation only, ties to the sparser round."""
+
+import pytest
+
+from sdd.selection import select_teacher
+
+
+def metrics(round, validation, test=0.0):
+    return {
+        "round": round,
+        "sparsity": 100 * (1 - 0.8**round),
+        "validation": {"accuracy": validation},
+        "test": {"accuracy": test},
+        "spec": {"chain": "c"},
+        "weights_sha256": f"sha{round}",
+    }
+
+
+def test_best_validation_accuracy_whatever_the_test_accuracy():
+    chain = [metrics(0, 70, 99), metrics(1, 60, 98), metrics(2, 80, 1)]
+    choice = select_teacher(chain, "best")
+    assert (choice["round"], choice["validation_accuracy"]) == (2, 80)
+    assert (choice["chain"], choice["weights_sha256"]) == ("c", "sha2")
+    assert [r["round"] for r in choice["runners_up"]] == [0, 1]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_ties_go_to_the_sparser(order):
+    chain = [metrics(r, v) for r, v in enumerate([70, 80, 60, 80, 79])][::order]
+    choice = select_teacher(chain, "best")
+    assert choice["round"] == 3
+    assert choice["runners_up"][0]["round"] == 1
+
+
+def test_dense_is_round_0_however_good_it_is():
+    assert select_teacher([metrics(0, 10), metrics(1, 90)], "dense")["round"] == 0
+
+
+def test_anything_else_is_refused():
+    with pytest.raises(ValueError, match="neither 'best' nor 'dense'"):
+        select_teacher([metrics(0, 1)], "worst")

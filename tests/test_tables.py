@@ -1,0 +1,243 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import chain, study
+
+from sdd import tables
+from sdd.settings import EarlyStopping
+
+RULE = EarlyStopping(patience=2, tolerance=1.0)
+
+
+def rounds(test, **settings):
+    """A chain with these accuracies, on which validation and test agree."""
+    frame = chain(rounds=len(test), jitter=0, flops_per_round=2e12, co2_per_round=3.0, **settings)
+    frame["test_accuracy"] = frame["validation_accuracy"] = np.asarray(test, float)
+    return frame
+
+
+@pytest.fixture
+def tiny():
+    """Two seeds: the base lambda, a lambda without a valley, a student of each teacher."""
+    parts = []
+    for seed, shift in ((1, 0), (2, 2)):
+        base = rounds(np.add([70, 70, 60, 55, 60, 72, 50], shift), seed=seed)
+        parts += [
+            base,
+            base.assign(experiment="again"),
+            rounds(np.add([75, 75, 74.5, 70, 69, 60, 40], shift), seed=seed, weight_decay=0.01),
+        ]
+        for kind in ("dense", "best"):
+            parts.append(
+                rounds(
+                    np.add([80, 80, 79.5, 80, 80, 79.5, 60], shift + 5 * (kind == "best")),
+                    seed=seed, teacher=kind, teacher_model="lenet-300-100",
+                    teacher_chain=base.chain[0],
+                )
+            )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("table", [tables.TABLE_1, tables.TABLE_2])
+def test_accounting_reproduces_the_printed_flops(table):
+    for row in table.rows.values():
+        flops = tables.paper_flops(row.trainings, table.epochs, table.macs)
+        assert flops == pytest.approx(row.flops, rel=0.015)
+
+
+def test_printed_co2_is_proportional_to_trainings():
+    for table in (tables.TABLE_1, tables.TABLE_2):
+        grams = [row.co2_g / row.trainings for row in table.rows.values()]
+        assert max(grams) / min(grams) < 1.01
+
+
+def test_a_chain_of_two_experiments_counts_once(tiny):
+    assert len(tables.chains(tiny)) == 8 * 7
+    assert tables.build("descent", tiny, RULE).n.tolist() == [2, 2, 2, 2]
+
+
+def test_chains_that_no_column_tells_apart_are_refused(tiny):
+    twin = tiny[tiny.weight_decay == 0.01].assign(chain="another/seed1")
+    with pytest.raises(ValueError, match=r"cannot tell apart.*another/seed1"):
+        tables.chains(pd.concat([tiny, twin]))
+
+
+def test_table_1_by_hand(tiny):
+    table = tables.build("table1_l2", tiny, RULE)
+    whole, stopped, optimal = (row for _, row in table.iterrows())
+    # Best round 5 of 7; stopped at 3, kept round 1; lambda_opt stopped at 4, kept round 2.
+    assert (whole.flops_mean, stopped.flops_mean, optimal.flops_mean) == (14e12, 8e12, 10e12)
+    assert (whole.co2_g_mean, stopped.co2_g_mean, optimal.co2_g_mean) == (21, 12, 15)
+    assert whole.test_accuracy_mean == 73 and stopped.test_accuracy_mean == 71
+    assert optimal.test_accuracy_mean == 75.5
+    assert whole.test_accuracy_deviation == pytest.approx(math.sqrt(2))
+    assert stopped.sparsity_mean == pytest.approx(20) and stopped.sparsity_deviation == 0
+    assert optimal.sparsity_mean == pytest.approx(36)
+    assert (whole.depth_mean, optimal.depth_mean) == (15, 0)
+    assert table.weight_decay.tolist() == [1e-4, 1e-4, 0.01]
+    assert table.n.tolist() == [2, 2, 2]
+    assert table.paper_flops.isna().all()
+
+
+def test_table_2_bills_the_teacher_apart(tiny):
+    table = tables.build("table2_distillation", tiny, RULE)
+    assert table.teacher.tolist() == ["none", "none", "dense", "best"]
+    assert table.flops_mean.tolist() == [14e12, 8e12, 14e12, 14e12]
+    assert table.teacher_flops_mean.tolist() == [0, 0, 2e12, 14e12]
+    assert table.total_flops_mean.tolist() == [14e12, 8e12, 16e12, 28e12]
+    assert table.total_co2_g_mean.tolist() == [21, 12, 24, 42]
+    assert table.test_accuracy_mean.tolist() == [73, 71, 80.5, 85.5]
+
+
+def test_the_papers_rows_stand_beside_the_same_setting():
+    table = tables.build("table2_distillation", study(), RULE)
+    same = table[table.dataset == "cifar10"]
+    assert same.paper_flops.tolist() == [48.84e15, 4.88e15, 35.82e15, 35.82e15]
+    assert same.paper_test_accuracy_deviation.tolist() == [1.20, 3.37, 1.85, 0.16]
+    assert table[table.dataset != "cifar10"].paper_flops.isna().all()
+
+
+def test_a_teacher_outside_the_study_has_no_known_cost(tiny):
+    orphan = tiny.replace({"teacher_chain": {tiny.chain[0]: "elsewhere/seed1"}})
+    table = tables.build("table2_distillation", orphan[orphan.seed == 1], RULE)
+    assert table.teacher_flops_mean.isna().tolist() == [False, False, True, True]
+    assert table.flops_mean.notna().all()
+
+
+def test_descent_by_hand(tiny):
+    table = tables.build("descent", tiny, RULE)
+    base = table[(table.teacher == "none") & (table.weight_decay == 1e-4)].iloc[0]
+    assert base.valleys == 2
+    assert (base.depth_mean, base.depth_deviation, base.mean_curve_depth) == (15, 0, 15)
+    assert (base.valley_round_mean, base.peak_round_mean) == (3, 5)
+    assert (base.dense_accuracy_mean, base.valley_accuracy_mean) == (71, 56)
+    assert (base.peak_accuracy_mean, base.final_accuracy_mean) == (73, 51)
+    assert base.valley_sparsity_mean == pytest.approx(48.8)
+    assert (base.light_to, base.critical_to) == pytest.approx((20, 48.8))
+    flat = table[table.weight_decay == 0.01].iloc[0]
+    assert flat.valleys == 0 and math.isnan(flat.valley_round_mean) and math.isnan(flat.sweet_to)
+
+
+def test_early_stopping_grid_holds_the_studys_own_rule(tiny):
+    table = tables.build("early_stopping", tiny, RULE)
+    base = table[(table.teacher == "none") & (table.weight_decay == 1e-4)]
+    assert len(base) == 10 and base.own_rule.sum() == 1
+    own = base[base.own_rule].iloc[0]
+    assert (own.last_round_mean, own.kept_round_mean, own.stopped) == (3, 1, 2)
+    assert own.cost_share_mean == pytest.approx(100 * 4 / 7)
+    # More patience never costs less.
+    assert base[base.tolerance == 1].sort_values("patience").flops_mean.is_monotonic_increasing
+
+
+def test_claims_by_hand(tiny):
+    table = tables.build("claims", tiny, RULE)
+    ours = table.set_index(["method", "claim"]).ours_mean
+    l2, best = ours[tables.OPTIMAL], ours[tables.BEST]
+    assert l2["FLOPs saved against early stop"] == pytest.approx(100 * (1 - 10 / 8))
+    assert l2["CO2 saved against no early stop"] == pytest.approx(100 * (1 - 15 / 21))
+    assert l2["depth left of the valley"] == 0
+    assert best["test accuracy gained against no early stop"] == pytest.approx(12.5)
+    assert best["FLOPs saved against no early stop"] == 0
+    assert best["FLOPs saved against no early stop, the teacher's counted"] == pytest.approx(-100)
+    gains = np.array([85, 85, 84.5, 85, 85, 84.5, 65]) - [70, 70, 60, 55, 60, 72, 50]
+    assert best["test accuracy gained, mean over rounds"] == pytest.approx(gains.mean())
+    assert best["depth left of the valley"] == pytest.approx(100 * 0.5 / 15)
+
+
+def test_the_papers_claims_from_its_own_numbers(tiny):
+    table = tables.build("claims", tiny, RULE).set_index(["method", "claim"])
+    paper = table.paper
+    assert paper[tables.OPTIMAL, "CO2 saved against early stop"] == pytest.approx(33.3, abs=0.05)
+    assert paper[tables.BEST, "FLOPs saved against no early stop"] == pytest.approx(26.7, abs=0.05)
+    gained = "test accuracy gained against no early stop"
+    assert paper[tables.BEST, gained] == pytest.approx(12.37)
+    assert paper[tables.DENSE, gained] == pytest.approx(7.0)
+
+
+def optimal(*curves):
+    """lambda_opt among chains with these validation accuracies and lambda = 1, 2, ..."""
+    frame = pd.concat([rounds(c, weight_decay=w) for w, c in enumerate(curves, 1)])
+    return tables.optimal_weight_decay(tables.chains(frame), RULE)
+
+
+def test_lambda_opt():
+    valley, flat, better_valley = [70, 60, 70], [72, 72, 60], [75, 65, 75]
+    assert optimal(valley, flat, better_valley) == 2  # no valley beats a better model with one
+    assert optimal(valley, flat, flat) == 2  # ties go to the smaller lambda
+    assert optimal(valley, better_valley, [10, 10, 10]) == 2  # a dead model has no valley either
+    assert optimal(flat, valley) == 1
+
+
+def test_lambda_opt_does_not_look_at_the_test_set(tiny):
+    before = tables.optimal_weight_decay(tables.chains(tiny[tiny.teacher == "none"]), RULE)
+    shuffled = tiny.assign(test_accuracy=tiny.test_accuracy.to_numpy()[::-1])
+    after = tables.optimal_weight_decay(tables.chains(shuffled[shuffled.teacher == "none"]), RULE)
+    assert before == after == 0.01
+
+
+@pytest.mark.parametrize("name", tables.TABLES)
+def test_csv_round_trip(name, tmp_path):
+    table = tables.build(name, study(), RULE)
+    tables.write(table, tmp_path / name)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / f"{name}.csv"), table.map(lambda v: None if v == "" else v),
+        check_dtype=False, rtol=1e-12,
+    )  # fmt: skip
+    lines = (tmp_path / f"{name}.md").read_text().splitlines()
+    assert len(lines) == len(table) + 2 and len({line.count("|") for line in lines}) == 1
+    latex = (tmp_path / f"{name}.tex").read_text()
+    assert latex.count(r"\\") == len(table) + 1
+    assert "seeds" in lines[0] and "nan" not in lines[2].lower()
+
+
+def test_reading_one_seed_and_nothing_measured():
+    frame = study(seeds=(1,)).assign(co2_g=np.nan)
+    header, first, *_ = tables.readable(tables.build("table1_l2", frame, RULE))
+    row = dict(zip(header, first, strict=True))
+    assert row["CO2 [g]"] == "not measured"
+    assert row["training cost [TFLOPs]"] == "3.480 ± -"
+    assert row["test accuracy [%]"].endswith(" ± -") and row["seeds"] == "1"
+    assert row["label noise"] == "40 % symmetric noise"
+    assert not any(name.startswith("paper") for name in header)
+
+
+def test_reading_two_seeds_in_the_papers_units():
+    header, first, *_ = tables.readable(tables.build("table2_distillation", study(), RULE))
+    row = dict(zip(header, first, strict=True))
+    assert row["training cost [PFLOPs]"] == "42.34 ± 0.00"
+    assert row["paper: training cost [PFLOPs]"] == "48.84"
+    assert row["paper: test accuracy [%]"] == "74.52 ± 1.20"
+    assert row["CO2 [g]"] == "not measured" and row["paper: CO2 [g]"] == "510"
+
+
+@pytest.mark.parametrize("name", ["table1_l2", "table2_distillation", "claims"])
+def test_nothing_to_show(name):
+    with pytest.raises(ValueError, match=name):
+        tables.build(name, chain(), RULE)
+    with pytest.raises(ValueError, match="no table 'typo'"):
+        tables.build("typo", chain(), RULE)
+
+
+def test_a_chain_that_ended_early():
+    frame = study()
+    late = (frame["round"] > 20) & (frame.seed == 2)
+    unknown = ["test_accuracy", "train_accuracy", "validation_accuracy", "test_loss", "flops"]
+    frame.loc[late, unknown] = np.nan
+    for name in tables.TABLES:
+        assert len(tables.build(name, frame, RULE))
+    whole = tables.best_outcomes(tables.chains(frame))
+    assert whole[whole.seed == 2].last_round.eq(20).all() and whole.total_flops.notna().all()
+
+
+@pytest.mark.parametrize(
+    ("noise", "name"),
+    [
+        ("symmetric-0.4", "40 % symmetric noise"),
+        ("pair-flip-0.05", "5 % pair-flip noise"),
+        ("clean", "clean"),
+    ],
+)
+def test_noise_name(noise, name):
+    assert tables.noise_name(noise) == name
