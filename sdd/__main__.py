@@ -70,7 +70,7 @@ def collect_rounds(args: argparse.Namespace) -> None:
     """Collect the metrics of every round of a study into one table."""
     from sdd import results
 
-    results.collect(args.spec, args.folder, args.output)
+    results.collect(args.spec, args.output)
 
 
 def table(args: argparse.Namespace) -> None:
@@ -106,16 +106,12 @@ def figure_of_weights(args: argparse.Namespace) -> None:
     """Draw the histograms of some rounds' weights as .png and .pdf."""
     import pandas as pd
 
-    from sdd import figures
+    from sdd import figures, histograms
     from sdd.settings import EarlyStopping
 
-    drawn = figures.draw_weights(
-        args.inputs,
-        pd.read_csv(args.rounds),
-        palette=args.spec["palette"],
-        early_stopping=EarlyStopping(**args.spec["early_stopping"]),
-    )
-    figures.write(drawn, args.output.with_suffix(""))
+    rule = EarlyStopping(**args.spec["early_stopping"])
+    entries = histograms.entries(args.inputs, pd.read_csv(args.rounds), rule)
+    figures.write(figures.draw_weights(entries, args.spec["palette"]), args.output.with_suffix(""))
 
 
 # What each stage takes beside --spec and --output; `inputs` is a list of files.
@@ -124,7 +120,7 @@ STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
     noisy_labels: ("dataset",),
     train_round: ("dataset", "labels", "parent", "teacher", "log", "device"),
     select_teacher: ("inputs",),
-    collect_rounds: ("folder",),
+    collect_rounds: (),
     table: ("rounds",),
     figure: ("rounds",),
     figure_of_weights: ("rounds", "inputs"),

@@ -10,12 +10,13 @@ from sdd.files import read_json, replacing
 from sdd.study import Chain, Study
 
 
-def collect(spec: dict[str, Any], folder: Path, output: Path) -> None:
-    """Writes rounds.csv for the study in `spec`, from the metrics and choices below `folder`.
+def collect(spec: dict[str, Any], output: Path) -> None:
+    """Writes rounds.csv for the study in `spec`, from the metrics and choices in its folder.
 
     A chain that two experiments share stands in it once for each. Not measured stays empty.
     """
     study = Study.from_config(spec["config"])
+    folder = Path(study.folder)
     intensity = spec["carbon_intensity"]
     chosen = {
         path: read_json(folder / "teachers" / path / "teacher.json")["round"]

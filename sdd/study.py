@@ -101,6 +101,11 @@ class Study:
         return self.config["study"]
 
     @property
+    def folder(self) -> str:
+        """Where its results lie, relative to the working directory."""
+        return f"results/{self.name}"
+
+    @property
     def rounds(self) -> int:
         """The last round: a chain has one training more, the dense one."""
         return last_round(**self.config["pruning"])

@@ -2,9 +2,12 @@
 
 import copy
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +44,12 @@ def config(embedded) -> dict[str, Any]:
 class Workflow:
     """A copy of the workflow in a folder of its own, and snakemake run on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, source: Path | None = None) -> None:
+        """A copy of the project's own files, or of everything in another workflow's folder."""
         self.folder = folder
+        if source:
+            shutil.copytree(source, folder)
+            return
         for name in ("Snakefile", "config.yaml", "workflow", "sdd", "envs"):
             copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copied(ROOT / name, folder / name)
@@ -63,11 +70,33 @@ class Workflow:
         assert (done.returncode != 0) == fails, done.stdout
         return done
 
+    def kill_during_training(self, *arguments: str) -> None:
+        """Starts snakemake, waits until a round is done and others run, and kills everything."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while not list((self.folder / "results").rglob("metrics.json")):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            time.sleep(0.5)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
     def planned(self, *arguments: str) -> set[str]:
         """What a dry run would do: each job's message, such as "Figure figure3_l2"."""
-        lines = self.snakemake("--dry-run", *arguments).stdout.splitlines()
-        jobs = (line.partition(": ") for line in lines if line.startswith("Job "))
-        return {message for _, _, message in jobs}
+        return self.jobs(self.snakemake("--dry-run", *arguments).stdout)
+
+    @staticmethod
+    def jobs(output: str) -> set[str]:
+        """The messages of the jobs in what snakemake printed."""
+        return set(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
 
 
 @pytest.fixture

@@ -1,21 +1,18 @@
 """The study and where its files lie: path helpers and input functions, no logic."""
 
 import json
-import os
 import shutil
 import sys
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
 sys.path.insert(0, workflow.basedir)
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])
-)
+shell.prefix(f"export PYTHONPATH={workflow.basedir!r}:${{{{PYTHONPATH-}}}}; ")
 
 from sdd import study as studies
 
 studies.validate(config, studies.read_schema())
 STUDY = studies.Study.from_config(config)
-RESULTS = f"results/{STUDY.name}"
+RESULTS = STUDY.folder
 REPORTS = f"reports/{STUDY.name}"
 CHAIN = f"{RESULTS}/chains/{{chain}}"
 
@@ -25,8 +22,6 @@ wildcard_constraints:
     labels=r"[^/]+/[^/]+/seed\d+",
     round=r"\d\d+",
     which="best|dense",
-    figure=r"figure\w+",
-    table=r"\w+",
 
 
 def dataset_files(name):
@@ -89,12 +84,8 @@ def round_spec(wildcards):
     return studies.params(chain.spec(int(wildcards.get("round", 0))), "train_round")
 
 
-def figure_spec(stage, **more):
-    look = {
-        "palette": config["figures"]["palette"],
-        "early_stopping": config["early_stopping"],
-    }
-    return studies.params(look | more, stage)
+def report_spec(stage, **look):
+    return studies.params(look | {"early_stopping": config["early_stopping"]}, stage)
 
 
 def uses_gpu():
@@ -123,8 +114,8 @@ def tables():
     return [f"{REPORTS}/tables/{name}.csv" for name in STUDY.tables()]
 
 
-def histograms():
-    return [round_file(c.path, round) for c, round in STUDY.histogram_rounds()]
+def histograms(name="metrics.json"):
+    return [round_file(c.path, round, name) for c, round in STUDY.histogram_rounds()]
 
 
 # One training at a time on a GPU, unless --resources gpu=N says otherwise.

@@ -4,13 +4,13 @@ rule prepare_dataset:
         data="resources/datasets/{dataset}/data.safetensors",
     log:
         "resources/datasets/{dataset}/prepare.log",
+    conda:
+        "../../envs/sdd.yaml"
     params:
         spec=lambda w: studies.params(
             {"dataset": w.dataset, "folder": config["data"]["folder"]},
             "prepare_dataset",
         ),
-    conda:
-        "../../envs/sdd.yaml"
     message:
         "Preparing {wildcards.dataset}"
     shell:
@@ -27,12 +27,12 @@ rule noisy_labels:
         labels=f"{RESULTS}/labels/{{dataset}}/{{noise}}/seed{{seed}}/labels.safetensors",
     log:
         f"{RESULTS}/logs/labels/{{dataset}}/{{noise}}/seed{{seed}}.log",
+    conda:
+        "../../envs/sdd.yaml"
     params:
         spec=lambda w: studies.params(
             STUDY.labels_spec(f"{w.dataset}/{w.noise}/seed{w.seed}"), "noisy_labels"
         ),
-    conda:
-        "../../envs/sdd.yaml"
     message:
         "Labels of {wildcards.dataset}, {wildcards.noise}, seed {wildcards.seed}"
     shell:

@@ -5,10 +5,10 @@ checkpoint select_teacher:
         f"{RESULTS}/teachers/{{chain}}/{{which}}/teacher.json",
     log:
         f"{RESULTS}/logs/teachers/{{chain}}/{{which}}.log",
-    params:
-        spec=lambda w: studies.params({"which": w.which}, "select_teacher"),
     conda:
         "../../envs/sdd.yaml"
+    params:
+        spec=lambda w: studies.params({"which": w.which}, "select_teacher"),
     message:
         "Choosing the {wildcards.which} teacher from {wildcards.chain}"
     shell:

@@ -24,7 +24,11 @@ class TimeLeft(logging.Handler):
         start, before = self.started
         if before < done < total:
             minutes = (now - start) / (done - before) * (total - done) / 60
-            logger.info(f"about {minutes:.0f} min left" if minutes >= 1 else "less than a minute left")
+            logger.info(
+                f"about {minutes:.0f} min left"
+                if minutes >= 1
+                else "less than a minute left"
+            )
 
 
 if not any(isinstance(handler, TimeLeft) for handler in logger.handlers):

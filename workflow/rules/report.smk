@@ -6,6 +6,8 @@ rule collect_rounds:
         f"{REPORTS}/rounds.csv",
     log:
         f"{RESULTS}/logs/report/collect_rounds.log",
+    conda:
+        "../../envs/sdd.yaml"
     params:
         spec=studies.params(
             {
@@ -14,92 +16,73 @@ rule collect_rounds:
             },
             "collect_rounds",
         ),
-        folder=RESULTS,
-    conda:
-        "../../envs/sdd.yaml"
     message:
         "Collecting every round of {STUDY.name}"
     shell:
-        "python -m sdd collect_rounds --spec {params.spec:q} --folder {params.folder}"
-        " --output {output} > {log}"
+        "python -m sdd collect_rounds --spec {params.spec:q} --output {output} > {log}"
 
 
-rule table:
-    input:
-        rounds=f"{REPORTS}/rounds.csv",
-    output:
-        csv=report(
-            f"{REPORTS}/tables/{{table}}.csv",
-            caption="../report/{table}.rst",
-            category="Tables",
-            labels={"table": "{table}"},
-        ),
-        others=multiext(f"{REPORTS}/tables/{{table}}", ".md", ".tex"),
-    log:
-        f"{RESULTS}/logs/report/{{table}}.log",
-    params:
-        spec=lambda w: studies.params(
-            {"name": w.table, "early_stopping": config["early_stopping"]}, "table"
-        ),
-    conda:
-        "../../envs/sdd.yaml"
-    message:
-        "Table {wildcards.table}"
-    shell:
-        "python -m sdd table --spec {params.spec:q} --rounds {input.rounds}"
-        " --output {output.csv} > {log}"
+# A rule for each table and figure, since a caption's path takes no wildcards.
+for name in STUDY.tables():
+
+    rule:
+        name:
+            f"table_{name.removeprefix('table')}"
+        input:
+            rounds=f"{REPORTS}/rounds.csv",
+        output:
+            csv=report(
+                f"{REPORTS}/tables/{name}.csv",
+                caption=f"../report/{name}.rst",
+                category="Tables",
+                labels={"table": name},
+            ),
+            others=multiext(f"{REPORTS}/tables/{name}", ".md", ".tex"),
+        log:
+            f"{RESULTS}/logs/report/{name}.log",
+        conda:
+            "../../envs/sdd.yaml"
+        params:
+            spec=report_spec("table", name=name),
+        message:
+            f"Table {name}"
+        shell:
+            "python -m sdd table --spec {params.spec:q} --rounds {input.rounds}"
+            " --output {output.csv} > {log}"
 
 
-rule figure:
-    input:
-        rounds=f"{REPORTS}/rounds.csv",
-    output:
-        png=report(
-            f"{REPORTS}/figures/{{figure}}.png",
-            caption="../report/{figure}.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
-        pdf=f"{REPORTS}/figures/{{figure}}.pdf",
-    log:
-        f"{RESULTS}/logs/report/{{figure}}.log",
-    params:
-        spec=lambda w: figure_spec("figure", name=w.figure),
-    conda:
-        "../../envs/sdd.yaml"
-    message:
-        "Figure {wildcards.figure}"
-    shell:
-        "python -m sdd figure --spec {params.spec:q} --rounds {input.rounds}"
-        " --output {output.png} > {log}"
+for name in STUDY.figures():
+    stage = "figure_of_weights" if name == "figure4_weights" else "figure"
 
-
-rule figure_of_weights:
-    input:
-        rounds=f"{REPORTS}/rounds.csv",
-        weights=histograms(),
-    output:
-        png=report(
-            f"{REPORTS}/figures/figure4_weights.png",
-            caption="../report/figure4_weights.rst",
-            category="Figures",
-            labels={"figure": "figure4_weights"},
-        ),
-        pdf=f"{REPORTS}/figures/figure4_weights.pdf",
-    log:
-        f"{RESULTS}/logs/report/figure4_weights.log",
-    params:
-        spec=figure_spec("figure_of_weights"),
-    conda:
-        "../../envs/sdd.yaml"
-    message:
-        "Figure figure4_weights"
-    shell:
-        "python -m sdd figure_of_weights --spec {params.spec:q} --rounds {input.rounds}"
-        " --output {output.png} {input.weights} > {log}"
-
-
-ruleorder: figure_of_weights > figure
+    rule:
+        name:
+            name
+        input:
+            rounds=f"{REPORTS}/rounds.csv",
+            metrics=histograms() if stage == "figure_of_weights" else [],
+            weights=ancient(
+                histograms("model.safetensors") if stage == "figure_of_weights" else []
+            ),
+        output:
+            png=report(
+                f"{REPORTS}/figures/{name}.png",
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"figure": name},
+            ),
+            pdf=f"{REPORTS}/figures/{name}.pdf",
+        log:
+            f"{RESULTS}/logs/report/{name}.log",
+        conda:
+            "../../envs/sdd.yaml"
+        params:
+            stage=stage,
+            spec=report_spec(stage, name=name, palette=config["figures"]["palette"]),
+        message:
+            f"Figure {name}"
+        shell:
+            "python -m sdd {params.stage} --spec {params.spec:q} --rounds {input.rounds}"
+            " --output {output.png} {input.metrics} > {log}"
 
 
 rule study_config:
@@ -107,10 +90,10 @@ rule study_config:
         f"{REPORTS}/study.json",
     log:
         f"{RESULTS}/logs/report/study_config.log",
-    params:
-        config=studies.canonical(config),
     conda:
         "../../envs/sdd.yaml"
+    params:
+        config=studies.canonical(config),
     message:
         "The study's whole config"
     shell:
@@ -126,6 +109,8 @@ rule html_report:
     log:
         f"{RESULTS}/logs/report/html_report.log",
     localrule: True
+    conda:
+        "../../envs/sdd.yaml"
     message:
         "HTML report of {STUDY.name}"
     shell:

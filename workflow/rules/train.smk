@@ -8,16 +8,16 @@ rule train_dense:
         metrics=f"{CHAIN}/round00/metrics.json",
     log:
         f"{RESULTS}/logs/chains/{{chain}}/round00.log",
-    params:
-        spec=round_spec,
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/ce-[^/]+/seed\d+",
+    conda:
+        "../../envs/sdd.yaml"
     threads: 1
     resources:
         gpu=uses_gpu(),
         device=config["device"],
-    conda:
-        "../../envs/sdd.yaml"
+    params:
+        spec=round_spec,
     message:
         "Round 00 of {wildcards.chain}"
     shell:

@@ -1,0 +1,298 @@
+"""The workflow as a whole: from nothing to the report, rerunning exactly what changed, recovery.
+
+The smoke study takes the embedded study's path; it is run once, and each test below changes one
+thing and reads what a dry run would do.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import Workflow
+
+SMOKE = ("--configfile", "workflow/studies/smoke.yaml")
+CHAIN = "mnist-5k/symmetric-0.4/lenet-300-100/{}/seed{}"
+PLAIN, STRONG = "ce-wd0.0001", "ce-wd0.01"
+BEST, DENSE = "kd-lenet-300-100-best-wd0.0001", "kd-lenet-300-100-dense-wd0.0001"
+CHAINS = (PLAIN, STRONG, BEST, DENSE)
+
+FIGURES = {
+    f"Figure {name}"
+    for name in (
+        "figure1_phenomenon", "figure2_occurrence", "figure3_l2", "figure_l2_ablation",
+        "figure4_weights", "figure5_distillation",
+    )
+}  # fmt: skip
+TABLES = {
+    f"Table {name}"
+    for name in ("descent", "early_stopping", "table1_l2", "table2_distillation", "claims")
+}
+COLLECT, CONFIG, HTML = (
+    "Collecting every round of smoke", "The study's whole config", "HTML report of smoke",
+)  # fmt: skip
+RESULTS = {COLLECT, HTML} | TABLES | FIGURES
+
+
+def rounds(objectives, which=range(4), seed=1) -> set[str]:
+    return {f"Round {r:02d} of {CHAIN.format(o, seed)}" for o in objectives for r in which}
+
+
+def chosen(which, seed=1) -> str:
+    return f"Choosing the {which} teacher from {CHAIN.format(PLAIN, seed)}"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Workflow:
+    """The smoke study, run to its end."""
+    workflow = Workflow(tmp_path_factory.mktemp("smoke"))
+    workflow.snakemake(*SMOKE)
+    return workflow
+
+
+@pytest.fixture
+def overlay(finished, tmp_path):
+    """Plans the finished study with some keys of the smoke study changed."""
+
+    def planned(change) -> set[str]:
+        config = yaml.safe_load((finished.folder / SMOKE[1]).read_text())
+        change(config)
+        path = tmp_path / "overlay.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return finished.planned("--configfile", str(path))
+
+    return planned
+
+
+@pytest.fixture
+def edited(finished) -> Iterator:
+    """Edits files of the finished study, and puts them back afterwards."""
+    before: dict[Path, bytes] = {}
+
+    def edit(name: str, change) -> None:
+        path = finished.folder / name
+        before.setdefault(path, path.read_bytes())
+        text = path.read_text()
+        assert change(text) != text
+        path.write_text(change(text))
+
+    yield edit
+    for path, content in before.items():
+        path.write_bytes(content)
+
+
+def test_from_nothing_to_tables_figures_and_report(finished):
+    reports = finished.folder / "reports" / "smoke"
+    frame = pd.read_csv(reports / "rounds.csv")
+    assert len(frame) == 4 * 4
+    assert set(frame.teacher) == {"none", "best", "dense"}
+    assert (
+        frame.groupby("round").weights_kept.first() == [266_200, 212_960, 170_368, 136_294]
+    ).all()
+    for kind, names, endings in [
+        ("tables", TABLES, (".csv", ".md", ".tex")), ("figures", FIGURES, (".png", ".pdf")),
+    ]:  # fmt: skip
+        for name in names:
+            for ending in endings:
+                path = reports / kind / (name.split()[1] + ending)
+                assert path.stat().st_size > 100, path
+    html = (reports / "report.html").read_text()
+    for name in TABLES | FIGURES:
+        assert name.split()[1] in html
+    choice = json.loads(
+        (finished.folder / "results/smoke/teachers" / CHAIN.format(PLAIN, 1) / "best/teacher.json")
+        .read_text()
+    )  # fmt: skip
+    chain = frame[(frame.chain == CHAIN.format(PLAIN, 1)) & (frame.experiment == "vanilla")]
+    best = chain[chain.validation_accuracy == chain.validation_accuracy.max()]
+    assert choice["round"] == best["round"].max()
+    assert set(frame[frame.teacher == "best"].teacher_round) == {choice["round"]}
+    log = finished.folder / "results/smoke/logs/chains" / CHAIN.format(BEST, 1) / "round03.log"
+    assert "epoch 3/3  learning rate 0.005  loss " in log.read_text()
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.snakemake(*SMOKE).stdout
+
+
+def test_results_name_no_absolute_path(finished):
+    for path in (finished.folder / "results").rglob("*.json"):
+        assert str(finished.folder) not in path.read_text()
+
+
+def test_a_color_redraws_the_figures(overlay):
+    change = {"figures": {"palette": "deep"}}
+    assert overlay(lambda c: c.update(change)) == FIGURES | {CONFIG, HTML}
+
+
+def test_a_patience_rewrites_tables_and_figures(overlay):
+    change = {"early_stopping": {"patience": 1}}
+    assert overlay(lambda c: c.update(change)) == FIGURES | TABLES | {CONFIG, HTML}
+
+
+def test_a_carbon_intensity_trains_nothing(overlay):
+    assert overlay(lambda c: c.update(energy={"carbon_intensity": 50})) == RESULTS | {CONFIG}
+
+
+def test_a_device_runs_nothing_but_the_record_of_it(overlay):
+    assert overlay(lambda c: c.update(device="cpu")) == {CONFIG, HTML}
+
+
+def test_a_weight_decay_of_one_experiment_trains_that_chain(overlay):
+    planned = overlay(lambda c: c["experiments"][0].update(weight_decay=[1e-4, 2e-2]))
+    assert planned == rounds(["ce-wd0.02"]) | RESULTS | {CONFIG}
+
+
+def test_alpha_retrains_the_students(overlay):
+    planned = overlay(lambda c: c.update(distillation={"alpha": 0.5}))
+    assert planned == rounds([BEST, DENSE]) | RESULTS | {CONFIG}
+
+
+def test_one_more_seed_trains_that_seed(overlay):
+    planned = overlay(lambda c: c.update(seeds=[1, 2]))
+    # Which round teaches is known when seed 2's chain is done; the dry run shows its students too.
+    assert planned == (
+        {"Labels of mnist-5k, symmetric-0.4, seed 2", chosen("best", 2), chosen("dense", 2), CONFIG}
+        | rounds(CHAINS, seed=2)
+        | RESULTS
+    )
+
+
+def test_one_more_noise_rate_trains_those_chains(overlay):
+    def more(config):
+        config["experiments"][0]["noise"]["rate"] = [0.4, 0.2]
+
+    at = "mnist-5k/symmetric-0.2/lenet-300-100"
+    assert overlay(more) == (
+        {"Labels of mnist-5k, symmetric-0.2, seed 1", CONFIG}
+        | {f"Round {r:02d} of {at}/{o}/seed1" for o in (PLAIN, STRONG) for r in range(4)}
+        | RESULTS
+    )
+
+
+def test_a_pruning_fraction_retrains_all_but_the_dense_rounds(overlay):
+    planned = overlay(lambda c: c["pruning"].update(fraction=0.3))
+    # The best teacher may become another round, so its student's dense round waits for the choice.
+    expected = rounds(CHAINS, range(1, 4)) | {chosen("best"), CONFIG} | RESULTS
+    assert planned - rounds([BEST], [0]) == expected
+
+
+def test_a_longer_chain_trains_only_the_new_rounds(overlay):
+    planned = overlay(lambda c: c["pruning"].update(rounds=4))
+    expected = rounds(CHAINS, [4]) | {chosen("best"), CONFIG} | RESULTS
+    # Before the choice is known, a dry run cannot say more about the best teacher's student.
+    assert planned - rounds([BEST], range(4)) == expected
+
+
+def test_the_code_of_figures_redraws_the_figures(edited, finished):
+    edited("sdd/figures.py", lambda text: text + "\nUNUSED = 1\n")
+    assert finished.planned(*SMOKE) == FIGURES | {HTML}
+
+
+def test_the_code_of_pruning_retrains(edited, finished):
+    edited("sdd/pruning.py", lambda text: text.replace("stable=True", "stable=False"))
+    assert finished.planned(*SMOKE) == (
+        rounds(CHAINS) | {chosen("best"), chosen("dense")} | RESULTS
+    )
+
+
+def test_the_code_of_the_noise_draws_labels_again(edited, finished):
+    edited("sdd/labelling.py", lambda text: text + "\nUNUSED = 1\n")
+    # Were the labels to come out the same, nothing else would run.
+    assert "Labels of mnist-5k, symmetric-0.4, seed 1" in finished.planned(*SMOKE)
+
+
+def test_a_comment_anywhere_runs_nothing(edited, finished):
+    for path in sorted((finished.folder / "sdd").rglob("*.py")):
+        edited(
+            str(path.relative_to(finished.folder)), lambda text: f"# A comment.\n{text}\n# End.\n"
+        )
+    for path in ("Snakefile", *("workflow/rules/" + n for n in ("common.smk", "train.smk"))):
+        edited(path, lambda text: text + "\n\n# A comment.\n")
+    assert finished.planned(*SMOKE) == set()
+
+
+def test_touched_weights_run_nothing(finished):
+    for path in (finished.folder / "results" / "smoke").rglob("*.safetensors"):
+        path.touch()
+    (finished.folder / "resources/datasets/mnist-5k/data.safetensors").touch()
+    assert finished.planned(*SMOKE) == set()
+
+
+def test_edited_metrics_run_what_reads_them(edited, finished):
+    metrics = "results/smoke/chains/" + CHAIN.format(STRONG, 1) + "/round02/metrics.json"
+    edited(metrics, lambda text: text.replace('"round": 2', '"round":  2'))
+    assert finished.planned(*SMOKE) == rounds([STRONG], [3]) | RESULTS
+
+
+def test_a_longer_teacher_chain_retrains_no_student_when_the_choice_stays(finished, tmp_path):
+    """For real, in a copy: the run that follows shows what the dry run could not know."""
+    copy = Workflow(tmp_path / "longer", source=finished.folder)
+    config = yaml.safe_load((copy.folder / SMOKE[1]).read_text())
+    config["pruning"]["rounds"] = 4
+    # A teacher whose dense round is out of reach of any later one.
+    (copy.folder / SMOKE[1]).write_text(yaml.safe_dump(config))
+    before = {
+        path: path.stat().st_mtime_ns for path in (copy.folder / "results").rglob("metrics.json")
+    }
+    choice = copy.folder / "results/smoke/teachers" / CHAIN.format(PLAIN, 1) / "best/teacher.json"
+    old = json.loads(choice.read_text())["round"]
+    done = copy.snakemake(*SMOKE).stdout
+    new = json.loads(choice.read_text())["round"]
+    trained = {job for job in copy.jobs(done) if job.startswith("Round")}
+    if new == old:
+        assert trained == rounds(CHAINS, [4])
+        assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    else:
+        assert trained == rounds(CHAINS, [4]) | rounds([BEST])
+    assert "Nothing to be done" in copy.snakemake(*SMOKE).stdout
+
+
+def test_a_killed_run_recovers_with_one_command(finished, tmp_path):
+    copy = Workflow(tmp_path / "killed", source=finished.folder)
+    reference = {
+        path.relative_to(copy.folder): json.loads(path.read_text())["weights_sha256"]
+        for path in (copy.folder / "results").rglob("metrics.json")
+    }
+    shutil.rmtree(copy.folder / "results/smoke")
+    shutil.rmtree(copy.folder / "reports/smoke")
+    copy.kill_during_training(*SMOKE)
+    assert "LockException" in copy.snakemake(*SMOKE, fails=True).stdout
+    copy.snakemake(*SMOKE, "--unlock")
+    copy.snakemake(*SMOKE, "--rerun-incomplete")
+    for path, sha in reference.items():
+        assert json.loads((copy.folder / path).read_text())["weights_sha256"] == sha
+
+
+def test_a_bad_config_stops_before_any_job(workflow, tmp_path):
+    (workflow.folder / "bad.yaml").write_text("recipes: {lenet-300-100: {epochs: 10}}\n")
+    out = workflow.snakemake("--configfile", "bad.yaml", fails=True).stdout
+    assert "recipes.lenet-300-100.milestones: 20 is beyond the last epoch" in out
+    assert "Traceback" not in out and not (workflow.folder / "results").exists()
+
+
+def test_a_failed_training_keeps_what_was_finished(workflow):
+    (workflow.folder / "bad.yaml").write_text(
+        "recipes: {lenet-300-100: {epochs: 1, milestones: [], learning_rate: 1.0e+30}}\n"
+    )
+    target = f"results/mnist5k/chains/{CHAIN.format(PLAIN, 1)}/round00/metrics.json"
+    out = workflow.snakemake(target, "--configfile", "bad.yaml", fails=True).stdout
+    assert f"error: {CHAIN.format(PLAIN, 1)}, round 0: the loss is" in out
+    assert "at learning rate 1e+30" in out
+    assert (workflow.folder / "resources/datasets/mnist-5k/dataset.json").exists()
+    assert not (workflow.folder / target).exists()
+
+
+def test_a_gpu_is_taken_by_one_training_at_a_time(workflow):
+    (workflow.folder / "gpu.yaml").write_text("device: cuda\n")
+    out = workflow.snakemake("--dry-run", "--configfile", "gpu.yaml").stdout
+    assert "gpu" in out
+
+
+@pytest.mark.parametrize("study", ["config.yaml", SMOKE[1]])
+def test_a_dry_run_of_a_shipped_study_plans(workflow, study):
+    out = workflow.snakemake("--dry-run", "--quiet", "--configfile", study).stdout
+    assert "Error" not in out
