@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sdd import augment, checkpoint, cost, datasets, models, pruning, training
 from sdd.distillation import distillation_loss
-from sdd.energy import EnergyMeter
+from sdd.energy import EnergyMeter, cpu_brand
 from sdd.errors import CheckpointError, DeviceError, Divergence
 from sdd.files import read_json, write_json
 from sdd.labels import Labels
@@ -252,4 +252,4 @@ def choose_device(setting: str) -> torch.device:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
+    return cpu_brand() or platform.machine()

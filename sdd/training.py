@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdd.errors import Divergence
+from sdd.optimizer import Optimizer
 from sdd.pruning import Masks
 from sdd.settings import Recipe
 
@@ -76,16 +77,6 @@ def cross_entropy(labels: Tensor) -> Objective:
     return lambda logits, index, inputs: F.cross_entropy(logits, labels[index])
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Weight decay applies to all parameters, as in the paper's code."""
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
-    return torch.optim.SGD(
-        model.parameters(), lr=rate, weight_decay=decay, momentum=recipe.momentum, fused=True
-    )
-
-
 def train(
     model: nn.Module,
     masks: Masks,
@@ -107,14 +98,17 @@ def train(
     """
     parameters = dict(model.named_parameters())
     # A pruned weight is zero, and with no gradient neither momentum nor decay moves it.
-    pruned = [(parameters[name], mask) for name, mask in masks.items() if not mask.all()]
-    optimizer = build_optimizer(model, recipe)
+    pruned = [
+        # As numbers: a product with booleans is converted in every step, and takes twice as long.
+        (parameters[name], mask.to(parameters[name].dtype))
+        for name, mask in masks.items()
+        if not mask.all()
+    ]
+    optimizer = Optimizer(list(model.parameters()), recipe)
     device = labels.device
     model.train()
     for epoch in range(recipe.epochs):
         rate = recipe.learning_rate_at(epoch)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         order = torch.randperm(len(samples), generator=generator).to(device)
         # Loss, correct on noisy labels, correct on true labels: read once an epoch.
         totals = torch.zeros(3, device=device)
@@ -123,11 +117,11 @@ def train(
             inputs = samples.normalise(augment(images, generator) if augment else images)
             logits = forward(model, inputs, recipe)
             loss = objective(logits, index, inputs)
-            optimizer.zero_grad()
+            model.zero_grad()
             loss.backward()
-            for weight, mask in pruned:
-                weight.grad.mul_(mask)
-            optimizer.step()
+            for weight, kept in pruned:
+                weight.grad.mul_(kept)
+            optimizer.step(rate)
             with torch.no_grad():
                 predicted = logits.argmax(1)
                 totals[0] += loss.detach() * len(index)
@@ -140,8 +134,8 @@ def train(
                 "Lower the recipe's learning_rate or its weight_decay."
             )
         report(Epoch(epoch, rate, total, 100 * correct, 100 * clean))
-    for weight, mask in pruned:
-        assert not weight[~mask].any(), "a pruned weight has moved"
+    for weight, kept in pruned:
+        assert not weight[kept == 0].any(), "a pruned weight has moved"
 
 
 def forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
