@@ -572,18 +572,35 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "paper": ("paper", 1),
     "paper_setting": ("paper's setting", None),
 }
+SETTING_HEADERS = {
+    "data set", "label noise", "model", "λ", "teacher's model", "teacher's λ", "α", "τ",
+}  # fmt: skip
 OWNERS = {"paper_": "paper: ", "teacher_": "teacher's ", "total_": "total "}
 UNITS = {1e15: "PFLOPs", 1e12: "TFLOPs", 1e9: "GFLOPs", 1e6: "MFLOPs", 1.0: "FLOPs"}
 
 
 def write(frame: pd.DataFrame, stem: Path | str) -> None:
-    """Write a table as <stem>.csv (every digit, base units), <stem>.md and <stem>.tex (rounded)."""
+    """Write a table as <stem>.csv (every digit, base units), <stem>.md and <stem>.tex (rounded).
+
+    What all rows have in common stands above the readable ones, once.
+    """
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    header, *rows = readable(frame)
+    (header, *rows), shared = readable(frame), ""
+    common = [
+        column
+        for column in zip(header, *rows, strict=True)
+        if column[0] in SETTING_HEADERS and len(rows) > 1 and len(set(column[1:])) == 1
+    ]
+    if common:
+        shared = "; ".join(f"{name} {value}" for name, value, *_ in common if value != "-")
+        columns = [c for c in zip(header, *rows, strict=True) if c not in common]
+        header, *rows = (list(row) for row in zip(*columns, strict=True))
     frame.to_csv(f"{stem}.csv", index=False, lineterminator="\n")
-    Path(f"{stem}.md").write_text(_markdown(header, rows), encoding="utf-8")
-    Path(f"{stem}.tex").write_text(_latex(header, rows), encoding="utf-8")
+    above = f"Everywhere: {shared}.\n\n" if shared else ""
+    Path(f"{stem}.md").write_text(above + _markdown(header, rows), encoding="utf-8")
+    above = f"% Everywhere: {_escape(shared)}.\n" if shared else ""
+    Path(f"{stem}.tex").write_text(above + _latex(header, rows), encoding="utf-8")
 
 
 def readable(frame: pd.DataFrame) -> list[list[str]]:
@@ -627,9 +644,14 @@ def _cell(value: Any, digits: int | None, missing: str = "-") -> str:
 
 
 def _plus_minus(mean: float, deviation: float, digits: int | None, missing: str) -> str:
-    """Both with the same decimals: `digits`, or as many as show four digits of the mean."""
+    """Both with the same decimals: `digits`, or as many as show four digits of the mean.
+
+    One seed has no deviation.
+    """
     if pd.isna(mean):
         return missing
+    if pd.isna(deviation):
+        return _cell(mean, digits)
     if digits is None:
         digits = max(0, 3 - math.floor(math.log10(abs(mean)))) if mean else 0
     return f"{_cell(mean, digits)} ± {_cell(deviation, digits)}"

@@ -258,8 +258,8 @@ REFUSED = {
         r"experiments\[2\]\.teacher\.round.*'bset'.*'best', 'dense'",
     ),
     "milestone beyond the last epoch": (
-        lambda c: c["recipes"]["lenet-300-100"].update(epochs=23),
-        r"recipes\.lenet-300-100\.milestones: 23 is beyond.*at most 22",
+        lambda c: c["recipes"]["lenet-300-100"].update(epochs=30),
+        r"recipes\.lenet-300-100\.milestones: 30 is beyond.*at most 29",
     ),
     "fraction of 1": (lambda c: c["pruning"].update(fraction=1), "pruning.fraction: 1 "),
     "bad study name": (lambda c: c.update(study="my study"), "study: 'my study' does not match"),

@@ -270,7 +270,7 @@ def test_a_killed_run_recovers_with_one_command(finished, tmp_path):
 def test_a_bad_config_stops_before_any_job(workflow, tmp_path):
     (workflow.folder / "bad.yaml").write_text("recipes: {lenet-300-100: {epochs: 10}}\n")
     out = workflow.snakemake("--configfile", "bad.yaml", fails=True).stdout
-    assert "recipes.lenet-300-100.milestones: 15 is beyond the last epoch" in out
+    assert "recipes.lenet-300-100.milestones: 20 is beyond the last epoch" in out
     assert "Traceback" not in out and not (workflow.folder / "results").exists()
 
 

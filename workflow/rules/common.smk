@@ -8,6 +8,8 @@ import sys
 sys.path.insert(0, workflow.basedir)
 shell.prefix(f"export PYTHONPATH={workflow.basedir!r}:${{{{PYTHONPATH-}}}}; ")
 
+from snakemake.utils import available_cpu_count
+
 from sdd import study as studies
 
 studies.validate(config, studies.read_schema())
@@ -118,6 +120,9 @@ def histograms(name="metrics.json"):
     return [round_file(c.path, round, name) for c, round in STUDY.histogram_rounds()]
 
 
-# One training at a time on a GPU, unless --resources gpu=N says otherwise.
-if "gpu" not in workflow.global_resources:
-    workflow.register_resource("gpu", 1)
+# On one machine: no more trainings at a time than it has cores, and one on a GPU. Both can be
+# set with --resources; on a cluster, where --jobs counts nodes, nothing is limited here.
+if workflow.resource_settings.nodes is None:
+    for name, limit in {"gpu": 1, "trainings": available_cpu_count()}.items():
+        if name not in workflow.global_resources:
+            workflow.register_resource(name, limit)

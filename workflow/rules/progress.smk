@@ -8,28 +8,33 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 
 class TimeLeft(logging.Handler):
-    """Follows Snakemake's progress events and says how long the remaining jobs will take."""
+    """Follows Snakemake's progress events and says how long the remaining jobs will take.
+
+    Judged by all jobs since the first; silent until there are enough of them to judge by. Jobs
+    that wait for a teacher to be chosen are counted by Snakemake only once it is.
+    """
+
+    ENOUGH = 5
 
     def __init__(self):
         super().__init__()
-        self.started = None
+        self.first = None
 
     def emit(self, record):
         if getattr(record, "event", None) is not LogEvent.PROGRESS:
             return
         now, done, total = time.monotonic(), record.done, record.total
-        if self.started is None:
-            self.started = now, done
-            return
-        start, before = self.started
-        if before < done < total:
-            minutes = (now - start) / (done - before) * (total - done) / 60
+        if self.first is None:
+            self.first = now, done
+        start, before = self.first
+        if before + self.ENOUGH <= done < total:
+            left = (now - start) / (done - before) * (total - done)
             logger.info(
-                f"about {minutes:.0f} min left"
-                if minutes >= 1
-                else "less than a minute left"
+                f"about {left / 60:.0f} min left"
+                if left > 90
+                else f"about {left:.0f} s left"
             )
 
 
-if not any(isinstance(handler, TimeLeft) for handler in logger.handlers):
+if not any(type(handler).__name__ == "TimeLeft" for handler in logger.handlers):
     logger.addHandler(TimeLeft())

@@ -14,6 +14,7 @@ rule train_dense:
         "../../envs/sdd.yaml"
     threads: 1
     resources:
+        trainings=1,
         gpu=uses_gpu(),
         device=config["device"],
     params:
