@@ -1,9 +1,10 @@
 """MACs against counts by hand."""
 
+import pytest
 import torch
 from torch import nn
 
-from sdd import cost, models
+from sdd import cost, models, tables
 
 
 def test_lenet_by_hand():
@@ -34,3 +35,14 @@ def test_counting_takes_no_memory_for_the_weights():
     counted = nn.Linear(4, 2)
     cost.count(nn.Sequential(nn.Flatten(), counted), (1, 2, 2))
     assert counted.weight.device == torch.device("meta")
+
+
+@pytest.mark.parametrize("printed", [tables.TABLE_1, tables.TABLE_2], ids=["table 1", "table 2"])
+def test_the_papers_tables_follow_from_its_models_and_the_rule(printed):
+    """Trainings x epochs x 50,000 images x 3 x MAC, the MACs counted on our own models."""
+    model = models.build(printed.model, channels=3, size=32, classes=10, seed=0)
+    macs = cost.count(model, (3, 32, 32)).forward_macs
+    for row in printed.rows.values():
+        ours = row.trainings * cost.training_flops(macs, 50_000, printed.epochs)
+        assert ours == pytest.approx(row.flops, rel=0.015)
+        assert ours == tables.paper_flops(row.trainings, printed.epochs, macs)
