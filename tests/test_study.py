@@ -74,7 +74,10 @@ def test_a_chain_that_two_experiments_share_is_one(config):
 
 
 def test_values_that_differ_from_the_defaults_show_in_the_path(config):
-    config["experiments"][2] |= {"alpha": [0.8, 0.5], "temperature": [10, 4]}
+    config["experiments"][2] |= {
+        "alpha": [config["distillation"]["alpha"], 0.5],
+        "temperature": [10, 4],
+    }
     objectives = {c.objective for c in build(config).experiments["distilled"]}
     assert "kd-lenet-300-100-best-wd0.0001" in objectives
     assert "kd-lenet-300-100-dense-wd0.0001-alpha0.5-tau4" in objectives
