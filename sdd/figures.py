@@ -251,8 +251,8 @@ class Weights(NamedTuple):
 def draw_weights(entries: Iterable[Weights | tuple], palette: str = "colorblind") -> Figure:
     """Figure 4: histograms of the kept weights, a panel a sparsity, an outline a weight decay.
 
-    Several seeds of one weight decay are pooled by the mean of their densities. The widest
-    thousandth of the weights is outside the axes; it would leave no room for the rest.
+    Several seeds of one weight decay are pooled. The widest thousandth of the weights is outside
+    the axes; it would leave no room for the rest.
     """
     entries = [Weights(*entry) for entry in entries]
     if not entries:
@@ -265,23 +265,24 @@ def draw_weights(entries: Iterable[Weights | tuple], palette: str = "colorblind"
         figure, panels = _panels(len(sparsities), spread_sparsity=False)
         for axes, sparsity in zip(panels, sparsities, strict=True):
             for weight_decay, look in looks.items():
-                densities = [
-                    np.histogram(entry.values, edges)[0] / len(entry.values) / np.diff(edges)
+                shown = [
+                    entry.values
                     for entry in entries
                     if (entry.weight_decay, round(entry.sparsity, 1)) == (weight_decay, sparsity)
                 ]
-                if densities:
-                    mean = np.mean(densities, axis=0)
-                    label = f"λ = {weight_decay:g}"
-                    axes.stairs(mean, edges, fill=True, color=look.color, alpha=0.25)
-                    axes.stairs(mean, edges, color=look.color, linestyle=look.dash, label=label)
+                if shown:
+                    seaborn.histplot(
+                        x=np.concatenate(shown), bins=edges, stat="density", element="step",
+                        color=look.color, linestyle=look.dash, alpha=0.25,
+                        label=f"λ = {weight_decay:g}", ax=axes,
+                    )  # fmt: skip
             axes.set_title(f"{sparsity:g} % of the weights pruned" if sparsity else "unpruned")
-            axes.set_xlabel("weight")
+            axes.set(xlabel="weight", ylabel="")
             axes.set_xlim(-reach, reach)
             axes.set_yscale("log")
         _label_left(panels, "density")
         seeds = len({entry.seed for entry in entries})
-        _legend(figure, panels, "one seed" if seeds == 1 else f"mean density of {seeds} seeds")
+        _legend(figure, panels, "one seed" if seeds == 1 else f"{seeds} seeds pooled")
     return figure
 
 
@@ -310,15 +311,16 @@ def spread(sparsity: Any) -> Any:
 
 def _line(axes: Axes, rounds: Rounds, column: str, look: Look, label: str) -> None:
     """One setting: its mean over seeds and, with more than one, a band of one deviation."""
-    values = curve(rounds, column)
-    x, mean, deviation = spread(values["sparsity"]), values["mean"], values["deviation"]
-    axes.plot(
-        x, mean, color=look.color, linestyle=look.dash, marker=look.marker, markevery=3, label=label
-    )
-    if deviation.notna().any():
-        axes.fill_between(
-            x, mean - deviation, mean + deviation, color=look.color, alpha=0.2, linewidth=0
-        )
+    known = rounds.dropna(subset=[column])
+    ylabel = axes.get_ylabel()
+    seaborn.lineplot(
+        known.assign(position=spread(known.sparsity)), x="position", y=column,
+        errorbar="sd" if known.seed.nunique() > 1 else None,
+        color=look.color, linestyle=look.dash, marker=look.marker, markevery=3,
+        markeredgewidth=0, err_kws={"alpha": 0.2, "linewidth": 0}, label=label,
+        legend=False, ax=axes,
+    )  # fmt: skip
+    axes.set_ylabel(ylabel)  # seaborn puts the column's name there
 
 
 def _panels(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdd import augment, checkpoint, cost, datasets, models, pruning, training
+from sdd import checkpoint, cost, datasets, models, pruning, training
 from sdd.distillation import distillation_loss
 from sdd.energy import EnergyMeter, cpu_brand
 from sdd.errors import CheckpointError, DeviceError, Divergence
@@ -22,7 +22,7 @@ from sdd.files import read_json, write_json
 from sdd.labels import Labels
 from sdd.labels import load as load_labels
 from sdd.settings import Distillation, Pruning, Recipe, derive_seed
-from sdd.training import Objective, Samples
+from sdd.training import Batch, Objective, Samples
 
 WEIGHTS = "model.safetensors"
 
@@ -80,7 +80,6 @@ def run(
             training.train(
                 model, masks, samples, noisy, true, recipe, objective,
                 generator=generator, report=report,
-                augment=_flip_and_crop if recipe.augmentation == "flip-crop" else None,
             )  # fmt: skip
         except Divergence as error:
             raise Divergence(f"{spec['chain']}, round {spec['round']}: {error}") from None
@@ -199,21 +198,16 @@ def _distilled(
     if recipe.augmentation == "none":
         # The teacher sees the same images in every epoch: it answers once.
         answers = training.predict(network, samples, recipe)
-        return lambda logits, index, inputs: distillation_loss(
-            logits, answers[index], labels[index], setting
+        return lambda logits, batch: distillation_loss(
+            logits, answers[batch.index], labels[batch.index], setting
         )
 
-    def objective(logits: Tensor, index: Tensor, inputs: Tensor) -> Tensor:
+    def objective(logits: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad():
-            answers = training.forward(network, inputs, recipe)
-        return distillation_loss(logits, answers, labels[index], setting)
+            answers = training.forward(network, batch.inputs, recipe)
+        return distillation_loss(logits, answers, labels[batch.index], setting)
 
     return objective
-
-
-def _flip_and_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    outcomes = augment.draw(len(images), generator)
-    return augment.flip_and_crop(images, outcomes.to(images.device))
 
 
 def _place(

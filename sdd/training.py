@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdd import augment
 from sdd.errors import Divergence
 from sdd.optimizer import Optimizer
 from sdd.pruning import Masks
@@ -56,9 +57,17 @@ class Samples:
             yield self.normalise(images)
 
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-# The loss of a batch from the logits, the images' indices, and what the model saw.
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
+@dataclass(frozen=True)
+class Batch:
+    """What a step is trained on: which images, under which outcome of the augmentation."""
+
+    index: Tensor  # [b] int64, into the samples
+    outcomes: Tensor | None  # [b] int64, see sdd.augment; None without augmentation
+    inputs: Tensor  # [b, channels, height, width], normalised
+
+
+# The loss of a batch, from the model's logits [b, classes] on it.
+Objective = Callable[[Tensor, Batch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Epoch:
 
 def cross_entropy(labels: Tensor) -> Objective:
     """The plain objective: cross-entropy with the noisy `labels` [n]."""
-    return lambda logits, index, inputs: F.cross_entropy(logits, labels[index])
+    return lambda logits, batch: F.cross_entropy(logits, labels[batch.index])
 
 
 def train(
@@ -87,7 +96,6 @@ def train(
     objective: Objective,
     *,
     generator: torch.Generator,
-    augment: Augment | None = None,
     report: Callable[[Epoch], None],
 ) -> None:
     """Trains `model` in place by `recipe`; weights that `masks` prunes stay exactly zero.
@@ -109,14 +117,12 @@ def train(
     model.train()
     for epoch in range(recipe.epochs):
         rate = recipe.learning_rate_at(epoch)
-        order = torch.randperm(len(samples), generator=generator).to(device)
         # Loss, correct on noisy labels, correct on true labels: read once an epoch.
         totals = torch.zeros(3, device=device)
-        for index in order.split(recipe.batch_size):
-            images = samples.images[index]
-            inputs = samples.normalise(augment(images, generator) if augment else images)
-            logits = forward(model, inputs, recipe)
-            loss = objective(logits, index, inputs)
+        for batch in _epoch(samples, recipe, generator):
+            index = batch.index
+            logits = forward(model, batch.inputs, recipe)
+            loss = objective(logits, batch)
             model.zero_grad()
             loss.backward()
             for weight, kept in pruned:
@@ -136,6 +142,21 @@ def train(
         report(Epoch(epoch, rate, total, 100 * correct, 100 * clean))
     for weight, kept in pruned:
         assert not weight[kept == 0].any(), "a pruned weight has moved"
+
+
+def _epoch(samples: Samples, recipe: Recipe, generator: torch.Generator) -> Iterator[Batch]:
+    """All samples once, in random order, each with an augmentation of its own."""
+    device = samples.images.device
+    order = torch.randperm(len(samples), generator=generator).to(device)
+    if recipe.augmentation == "none":
+        for index in order.split(recipe.batch_size):
+            yield Batch(index, None, samples.normalise(samples.images[index]))
+        return
+    drawn = augment.draw(len(samples), generator).to(device)
+    size = recipe.batch_size
+    for index, outcomes in zip(order.split(size), drawn.split(size), strict=True):
+        images = augment.flip_and_crop(samples.images[index], outcomes)
+        yield Batch(index, outcomes, samples.normalise(images))
 
 
 def forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:

@@ -61,7 +61,6 @@ class Workflow:
         done = subprocess.run(
             [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
             cwd=self.folder,
-            env=os.environ | {"PYTHONWARNINGS": "default"},
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -26,9 +26,9 @@ def build(config) -> Study:
     return Study.from_config(config)
 
 
-def test_the_embedded_study_has_twelve_chains_of_29_rounds(embedded):
+def test_the_embedded_study_has_twelve_chains_of_32_rounds(embedded):
     built = build(embedded)
-    assert built.rounds == 28
+    assert built.rounds == 31
     assert len(built.chains) == 12
     assert list(built.chains)[:2] == [
         "mnist-5k/symmetric-0.4/lenet-300-100/ce-wd0.0001/seed1",
@@ -45,6 +45,7 @@ def test_shipped_studies_are_valid(embedded, overlay):
     ("fraction", "final", "expected"),
     [
         (0.2, 0.998, 28),
+        (0.2, 0.999, 31),
         (0.5, 0.998, 9),
         (0.2, 0.0, 1),
         (0.5, 0.5, 2),
