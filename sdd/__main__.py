@@ -32,29 +32,19 @@ def noisy_labels(args: argparse.Namespace) -> None:
 
 
 def train_round(args: argparse.Namespace) -> None:
-    """Train one round of a chain: the dense one, or prune and retrain."""
-    from sdd import rounds
+    """Train one round of a chain, and maybe some ahead of it: dense, or prune and retrain."""
+    from sdd import segment
 
-    with args.log.open("w") as file:
-
-        def log(line: str) -> None:
-            print(line, file=file, flush=True)
-
-        try:
-            metrics = rounds.run(
-                args.spec,
-                dataset=args.dataset,
-                labels=args.labels,
-                parent=args.parent,
-                teacher=args.teacher,
-                output=args.output,
-                device=rounds.choose_device(args.device),
-                log=log,
-            )
-        except Exception as error:
-            log(f"error: {error}")
-            raise
-    print(rounds.summary(metrics), file=sys.stderr)
+    metrics = segment.run(
+        args.spec,
+        segment.Inputs(args.dataset, args.labels, args.parent, args.teacher),
+        output=args.output,
+        log=args.log,
+        state=args.state,
+        ahead=args.ahead,
+        device=args.device,
+    )
+    print(segment.summary(metrics), file=sys.stderr)
 
 
 def select_teacher(args: argparse.Namespace) -> None:
@@ -118,7 +108,7 @@ def figure_of_weights(args: argparse.Namespace) -> None:
 STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
     prepare_dataset: (),
     noisy_labels: ("dataset",),
-    train_round: ("dataset", "labels", "parent", "teacher", "log", "device"),
+    train_round: ("dataset", "labels", "parent", "teacher", "log", "state", "ahead", "device"),
     select_teacher: ("inputs",),
     collect_rounds: (),
     table: ("rounds",),
@@ -138,6 +128,8 @@ def main() -> None:
         for option in options:
             if option == "inputs":
                 command.add_argument("inputs", type=Path, nargs="+")
+            elif option == "ahead":
+                command.add_argument("--ahead", type=int, default=1)
             elif option == "device":
                 command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
             else:  # an option without a value: the rule has no such input

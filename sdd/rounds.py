@@ -21,34 +21,28 @@ from sdd.errors import CheckpointError, DeviceError, Divergence
 from sdd.files import read_json, write_json
 from sdd.labels import Labels
 from sdd.labels import load as load_labels
+from sdd.segment import WEIGHTS, Inputs
 from sdd.settings import Distillation, Pruning, Recipe, derive_seed
 from sdd.training import Batch, Objective, Samples
-
-WEIGHTS = "model.safetensors"
 
 
 def run(
     spec: dict[str, Any],
+    inputs: Inputs,
     *,
-    dataset: Path,
-    labels: Path,
-    parent: Path | None,
-    teacher: Path | None,
     output: Path,
     device: torch.device,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Trains the round that `spec` describes and writes it beside `output`, its metrics.
 
-    `dataset` and `labels` are the JSON files of the prepared data; `parent` and `teacher` are the
-    metrics of the round before (none for round 0) and of the teacher (none without distillation),
-    each with its weights beside it. Returns the metrics.
+    Returns the metrics; `log` gets a line after every epoch.
     """
     recipe = Recipe.from_dict(spec["recipe"])
-    facts = read_json(dataset)
-    data = datasets.load(dataset.parent)
-    chosen = load_labels(labels)
-    model, masks, macs = _start(spec, facts, parent, device)
+    facts = read_json(inputs.dataset)
+    data = datasets.load(inputs.dataset.parent)
+    chosen = load_labels(inputs.labels)
+    model, masks, macs = _start(spec, facts, inputs.parent, device)
     kept, total = pruning.counts(masks)
 
     # Dropout draws from the global generator; everything else has its own.
@@ -58,11 +52,11 @@ def run(
     )
     samples = _place(data["train_images"], chosen.train_index, facts, recipe, device)
     noisy, true = _tensors(chosen, device)
-    if teacher is None:
+    if inputs.teacher is None:
         objective = training.cross_entropy(noisy)
     else:
         setting = Distillation(**spec["distillation"])
-        objective = _distilled(setting, teacher, facts, samples, noisy, recipe)
+        objective = _distilled(setting, inputs.teacher, facts, samples, noisy, recipe)
 
     history: list[training.Epoch] = []
 
@@ -92,6 +86,7 @@ def run(
     test = _place(data["test_images"], None, facts, recipe, device)
     metrics = {
         "spec": spec,
+        "inputs": inputs.hashes(),
         "round": spec["round"],
         "sparsity": 100 * (1 - kept / total),
         "weights_kept": kept,
@@ -107,7 +102,7 @@ def run(
             torch.from_numpy(data["test_labels"]).long().to(device),
         ),
         "history": [asdict(epoch) for epoch in history],
-        "noise_rate": read_json(labels)["realised_rate"],
+        "noise_rate": read_json(inputs.labels)["realised_rate"],
         "macs": asdict(macs),
         "flops": cost.training_flops(macs.forward_macs, len(samples), recipe.epochs),
         "flops_computed": recipe.epochs * len(samples) * macs.step_macs,
@@ -122,18 +117,7 @@ def run(
         ),
     }
     write_json(output, metrics)
-    log(summary(metrics))
     return metrics
-
-
-def summary(metrics: dict[str, Any]) -> str:
-    """One line on a finished round, for people."""
-    return (
-        f"{metrics['spec']['chain']}  round {metrics['round']:02d}  "
-        f"{metrics['sparsity']:.2f} % sparse  training {metrics['train']['accuracy']:.1f} %  "
-        f"validation {metrics['validation']['accuracy']:.1f} %  "
-        f"test {metrics['test']['accuracy']:.1f} %  {metrics['seconds']:.1f} s"
-    )
 
 
 def load_model(

@@ -22,6 +22,7 @@ from sdd.settings import Distillation, Noise, Pruning, Recipe, canonical
 CHAIN_KEYS = (
     "study", "seeds", "experiments", "recipes", "pruning", "validation", "distillation",
 )  # fmt: skip
+RUN_KEYS = ("data", "device", "rounds_per_job")
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,11 @@ class Study:
     def chain_config(self) -> dict[str, Any]:
         """The part of the config that decides which chains exist and how they are trained."""
         return {key: self.config[key] for key in CHAIN_KEYS}
+
+    @property
+    def lasting_config(self) -> dict[str, Any]:
+        """The config without what only tells how it is run, on which no result depends."""
+        return {key: value for key, value in self.config.items() if key not in RUN_KEYS}
 
     def labels_spec(self, labels: str) -> dict[str, Any]:
         chain = next(c for c in self.chains.values() if c.labels == labels)

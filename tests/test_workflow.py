@@ -137,8 +137,9 @@ def test_a_carbon_intensity_trains_nothing(overlay):
     assert overlay(lambda c: c.update(energy={"carbon_intensity": 50})) == RESULTS | {CONFIG}
 
 
-def test_a_device_runs_nothing_but_the_record_of_it(overlay):
-    assert overlay(lambda c: c.update(device="cpu")) == {CONFIG, HTML}
+@pytest.mark.parametrize("change", [{"device": "cpu"}, {"rounds_per_job": 3}])
+def test_how_it_is_run_changes_nothing(overlay, change):
+    assert overlay(lambda c: c.update(change)) == set()
 
 
 def test_a_weight_decay_of_one_experiment_trains_that_chain(overlay):
@@ -249,6 +250,23 @@ def test_a_longer_teacher_chain_retrains_no_student(finished, tmp_path):
     assert {job for job in jobs if job.startswith("Round")} == rounds(CHAINS, [4])
     assert json.loads(choice.read_text())["round"] == 3
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    assert "Nothing to be done" in copy.snakemake(*SMOKE).stdout
+
+
+def test_several_rounds_a_job_give_the_same_files(finished, tmp_path):
+    copy = Workflow(tmp_path / "segments", source=finished.folder)
+    before = {
+        path.relative_to(copy.folder): json.loads(path.read_text())["weights_sha256"]
+        for path in (copy.folder / "results").rglob("metrics.json")
+    }
+    shutil.rmtree(copy.folder / "results/smoke")
+    shutil.rmtree(copy.folder / "reports/smoke")
+    (copy.folder / "segments.yaml").write_text("rounds_per_job: 2\n")
+    copy.snakemake(*SMOKE, "segments.yaml")
+    for path, sha in before.items():
+        assert json.loads((copy.folder / path).read_text())["weights_sha256"] == sha
+    assert not (copy.folder / "results/smoke/.state/mnist-5k").exists()
+    # And back again: nothing to do.
     assert "Nothing to be done" in copy.snakemake(*SMOKE).stdout
 
 

@@ -86,6 +86,13 @@ def round_spec(wildcards):
     return studies.params(chain.spec(int(wildcards.get("round", 0))), "train_round")
 
 
+def rounds_ahead(wildcards):
+    """How many rounds the job trains: a segment's length in its first round, else its own."""
+    length, number = config["rounds_per_job"], int(wildcards.get("round", 0))
+    first = number > 0 and (number - 1) % length == 0
+    return min(length, STUDY.rounds - number + 1) if first else 1
+
+
 def report_spec(stage, **look):
     return studies.params(look | {"early_stopping": config["early_stopping"]}, stage)
 

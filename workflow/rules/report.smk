@@ -93,7 +93,7 @@ rule study_config:
     conda:
         "../../envs/sdd.yaml"
     params:
-        config=studies.canonical(config),
+        config=studies.canonical(STUDY.lasting_config),
     message:
         "The study's whole config"
     shell:

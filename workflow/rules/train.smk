@@ -17,14 +17,17 @@ rule train_dense:
         trainings=1,
         gpu=uses_gpu(),
         device=config["device"],
+        ahead=rounds_ahead,
     params:
         spec=round_spec,
+        state=f"{RESULTS}/.state",
     message:
         "Round 00 of {wildcards.chain}"
     shell:
         "python -m sdd train_round --spec {params.spec:q} --dataset {input.dataset}"
         " --labels {input.labels} --parent {input.parent} --teacher {input.teacher}"
-        " --output {output.metrics} --log {log} --device {resources.device}"
+        " --output {output.metrics} --log {log} --state {params.state}"
+        " --ahead {resources.ahead} --device {resources.device}"
 
 
 use rule train_dense as prune_retrain with:

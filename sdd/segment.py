@@ -1,0 +1,135 @@
+"""Consecutive rounds of a chain in one job. Adopting a finished round imports no torch.
+
+A job trains its own round and, when it is the first of a segment, the rounds ahead of it. All of
+them are put aside in a state folder; its own is then delivered. The later jobs of the segment find
+theirs there and deliver it, if it was made for the same spec from the same inputs. So each round is
+a job with its own files whatever the segments' length, and a killed job keeps what it finished.
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdd.errors import SddError
+from sdd.files import read_json
+
+METRICS, WEIGHTS, LOG = "metrics.json", "model.safetensors", "training.log"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a round is made from: JSON files, each with its data beside it.
+
+    `parent` are the metrics of the round before (None for round 0), `teacher` those of the teacher
+    (None without distillation).
+    """
+
+    dataset: Path
+    labels: Path
+    parent: Path | None
+    teacher: Path | None
+
+    def hashes(self) -> dict[str, str | None]:
+        """The sha256 of the data behind each; stored with a round, to tell what it came from."""
+        of_metrics = {"parent": self.parent, "teacher": self.teacher}
+        return {
+            "dataset": read_json(self.dataset)["sha256"],
+            "labels": read_json(self.labels)["sha256"],
+            **{k: p and read_json(p)["weights_sha256"] for k, p in of_metrics.items()},
+        }
+
+
+def run(
+    spec: dict[str, Any],
+    inputs: Inputs,
+    *,
+    output: Path,
+    log: Path,
+    state: Path,
+    ahead: int,
+    device: str,
+) -> dict[str, Any]:
+    """Makes the round of `spec`, and up to `ahead` - 1 following ones; returns its metrics.
+
+    The round's metrics go to `output`, its weights beside them, its log to `log`; what was trained
+    ahead waits in `state`. A failure ahead is left to the job of that round.
+    """
+    folder = state / spec["chain"]
+    metrics = _find(folder, spec, inputs)
+    if metrics is None:
+        metrics = _train(folder, spec, inputs, device, log)
+    for _ in range(1, ahead):
+        inputs = Inputs(
+            inputs.dataset, inputs.labels, _round(folder, spec) / METRICS, inputs.teacher
+        )
+        spec = spec | {"round": spec["round"] + 1}
+        try:
+            if _find(folder, spec, inputs) is None:
+                _train(folder, spec, inputs, device, _round(folder, spec) / LOG)
+        except SddError:
+            break
+    _deliver(_round(folder, metrics["spec"]), output, log)
+    return metrics
+
+
+def summary(metrics: dict[str, Any]) -> str:
+    """One line on a finished round, for people."""
+    return (
+        f"{metrics['spec']['chain']}  round {metrics['round']:02d}  "
+        f"{metrics['sparsity']:.2f} % sparse  training {metrics['train']['accuracy']:.1f} %  "
+        f"validation {metrics['validation']['accuracy']:.1f} %  "
+        f"test {metrics['test']['accuracy']:.1f} %  {metrics['seconds']:.1f} s"
+    )
+
+
+def _round(folder: Path, spec: dict[str, Any]) -> Path:
+    return folder / f"round{spec['round']:02d}"
+
+
+def _find(folder: Path, spec: dict[str, Any], inputs: Inputs) -> dict[str, Any] | None:
+    path = _round(folder, spec) / METRICS
+    if not path.exists():
+        return None
+    metrics = read_json(path)
+    fits = metrics["spec"] == spec and metrics["inputs"] == inputs.hashes()
+    return metrics if fits else None
+
+
+def _train(
+    folder: Path, spec: dict[str, Any], inputs: Inputs, device: str, log: Path
+) -> dict[str, Any]:
+    from sdd import rounds
+
+    aside = _round(folder, spec)
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    with log.open("w") as file:
+
+        def write(line: str) -> None:
+            print(line, file=file, flush=True)
+
+        try:
+            metrics = rounds.run(
+                spec, inputs, output=aside / METRICS, device=rounds.choose_device(device), log=write
+            )
+        except Exception as error:
+            write(f"error: {error}")
+            raise
+        write(summary(metrics))
+    return metrics
+
+
+def _deliver(aside: Path, output: Path, log: Path) -> None:
+    """Moves a round to its place: the metrics last, since they vouch for the weights."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if (aside / LOG).exists():
+        os.replace(aside / LOG, log)
+    os.replace(aside / WEIGHTS, output.with_name(WEIGHTS))
+    os.replace(aside / METRICS, output)
+    for folder in (aside, *aside.parents[:5]):
+        try:
+            folder.rmdir()
+        except OSError:  # other rounds or chains wait there
+            break

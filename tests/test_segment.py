@@ -1,0 +1,155 @@
+"""Several rounds in one job: the same bits, adopted only where they fit, and nothing lost."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from sdd import labelling, preparation, segment
+from sdd.errors import Divergence
+from sdd.segment import Inputs
+
+RECIPE = {
+    "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 1e-4, "batch_size": 128,
+    "epochs": 1, "schedule": "constant", "momentum": 0.9, "milestones": [], "factor": 0.1,
+    "augmentation": "none", "precision": "float32", "channels_last": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    preparation.prepare("mnist-5k", folder)
+    spec = {
+        "noise": {"kind": "symmetric", "rate": 0.4, "labels": None},
+        "validation": {"fraction": 0.125, "labels": "clean"},
+        "seed": 1,
+    }
+    labelling.make(spec, folder, folder / "labels.json")
+    return folder
+
+
+class Chain:
+    """Runs the jobs of a chain in a folder, as the workflow's rules do."""
+
+    def __init__(self, data, folder):
+        self.data, self.folder = data, folder
+
+    def metrics(self, round):
+        return self.folder / f"round{round:02d}" / "metrics.json"
+
+    def arguments(self, round, ahead=1, **changes):
+        spec = {"chain": "a/b/c/d/seed1", "round": round, "model": "lenet-300-100",
+                "recipe": RECIPE, "seed": 1}  # fmt: skip
+        if round:
+            spec["pruning"] = {"fraction": 0.2, "scope": "global"}
+        parent = self.metrics(round - 1) if round else None
+        data = self.data / "dataset.json", self.data / "labels.json"
+        return (spec | changes, Inputs(*data, parent, None)), {
+            "output": self.metrics(round), "log": self.folder / f"{round}.log",
+            "state": self.folder / "state", "ahead": ahead, "device": "cpu",
+        }  # fmt: skip
+
+    def job(self, round, ahead=1, **changes):
+        positional, named = self.arguments(round, ahead, **changes)
+        return segment.run(*positional, **named)
+
+
+@pytest.fixture
+def chain(data, tmp_path):
+    return Chain(data, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reference(data, tmp_path_factory):
+    """Every round a job."""
+    chain = Chain(data, tmp_path_factory.mktemp("reference"))
+    return [chain.job(r)["weights_sha256"] for r in range(4)]
+
+
+def test_the_same_bits_and_files_whatever_the_length(chain, reference):
+    shas = [chain.job(r, ahead=3 if r == 1 else 1)["weights_sha256"] for r in range(4)]
+    assert shas == reference
+    for r in range(4):
+        assert sorted(path.name for path in chain.metrics(r).parent.iterdir()) == [
+            "metrics.json", "model.safetensors",
+        ]  # fmt: skip
+        log = (chain.folder / f"{r}.log").read_text()
+        assert "epoch 1/1" in log and f"round {r:02d}" in log
+    assert not list((chain.folder / "state").iterdir())
+
+
+def test_a_later_job_adopts_its_round_without_torch(chain, reference):
+    chain.job(0)
+    chain.job(1, ahead=3)
+    (spec, inputs), named = chain.arguments(2)
+    code = (
+        "import sys, pathlib; from pathlib import PosixPath; from sdd import segment; "
+        "from sdd.segment import Inputs; "
+        f"m = segment.run({spec!r}, {inputs!r}, **{named!r}); "
+        "assert 'torch' not in sys.modules; print(m['weights_sha256'])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.strip() == reference[2]
+
+
+def test_rounds_for_another_spec_or_from_another_parent_are_not_adopted(chain, reference):
+    chain.job(0)
+    chain.job(1, ahead=3)
+    other = chain.job(2, recipe=RECIPE | {"learning_rate": 0.01})
+    assert other["weights_sha256"] != reference[2]
+    # Round 3 was made from the round 2 that nobody took.
+    assert chain.job(3)["inputs"]["parent"] == other["weights_sha256"]
+
+
+def test_a_failure_ahead_is_left_to_its_own_job(chain, monkeypatch, reference):
+    from sdd import rounds
+
+    chain.job(0)
+    really = rounds.run
+
+    def fail(spec, *arguments, **named):
+        if spec["round"] == 2:
+            raise Divergence("the loss is nan")
+        return really(spec, *arguments, **named)
+
+    monkeypatch.setattr(rounds, "run", fail)
+    assert chain.job(1, ahead=3)["weights_sha256"] == reference[1]
+    with pytest.raises(Divergence):
+        chain.job(2)
+    assert "error: the loss is nan" in (chain.folder / "2.log").read_text()
+
+
+def test_a_killed_job_keeps_the_rounds_it_finished(chain, monkeypatch, reference):
+    from sdd import rounds
+
+    chain.job(0)
+    trained, really = [], rounds.run
+
+    def dies_in_round_3(spec, *arguments, **named):
+        trained.append(spec["round"])
+        if trained == [1, 2, 3]:
+            raise KeyboardInterrupt
+        return really(spec, *arguments, **named)
+
+    monkeypatch.setattr(rounds, "run", dies_in_round_3)
+    with pytest.raises(KeyboardInterrupt):
+        chain.job(1, ahead=3)
+    assert not chain.metrics(1).exists()
+    assert chain.job(1, ahead=3)["weights_sha256"] == reference[1]
+    assert [chain.job(r)["weights_sha256"] for r in (2, 3)] == reference[2:]
+    assert trained == [1, 2, 3, 3]
+
+
+def test_metrics_name_the_data_they_came_from(chain):
+    chain.job(0)
+    chain.job(1)
+    inputs = json.loads(chain.metrics(1).read_text())["inputs"]
+    facts = json.loads((chain.data / "dataset.json").read_text())
+    assert inputs["dataset"] == facts["sha256"]
+    assert inputs["parent"] == json.loads(chain.metrics(0).read_text())["weights_sha256"]
+    assert inputs["teacher"] is None
