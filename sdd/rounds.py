@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sdd import checkpoint, cost, datasets, models, pruning, training
+from sdd import checkpoint, compaction, cost, datasets, models, pruning, training
 from sdd.distillation import distillation_loss
 from sdd.energy import EnergyMeter, cpu_brand
 from sdd.errors import CheckpointError, DeviceError, Divergence
@@ -68,17 +68,23 @@ def run(
             f"({epoch.clean_accuracy:.2f} % of the true labels)"
         )
 
+    small = compaction.compact(model, masks, recipe, len(samples))
+    trained, trained_masks = (small.model, small.masks) if small else (model, masks)
+    step_macs = small.step_macs(tuple(facts["shape"])) if small else macs.step_macs
+
     started = time.perf_counter()
     with EnergyMeter(device=str(device)) as meter:
         try:
             training.train(
-                model, masks, samples, noisy, true, recipe, objective,
+                trained, trained_masks, samples, noisy, true, recipe, objective,
                 generator=generator, report=report,
             )  # fmt: skip
         except Divergence as error:
             raise Divergence(f"{spec['chain']}, round {spec['round']}: {error}") from None
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+    if small:
+        small.restore(model)
     seconds = time.perf_counter() - started
 
     logits = training.predict(model, samples, recipe)
@@ -105,7 +111,7 @@ def run(
         "noise_rate": read_json(inputs.labels)["realised_rate"],
         "macs": asdict(macs),
         "flops": cost.training_flops(macs.forward_macs, len(samples), recipe.epochs),
-        "flops_computed": recipe.epochs * len(samples) * macs.step_macs,
+        "flops_computed": recipe.epochs * len(samples) * step_macs,
         "train_images": len(samples),
         "seconds": seconds,
         "energy": meter.reading.to_dict(),

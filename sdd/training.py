@@ -1,5 +1,6 @@
 """The one training loop, and evaluation."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -112,29 +113,30 @@ def train(
         for name, mask in masks.items()
         if not mask.all()
     ]
-    optimizer = Optimizer(list(model.parameters()), recipe)
-    device = labels.device
+    trained = list(model.parameters())
+    optimizer = Optimizer(trained, recipe)
     model.train()
     for epoch in range(recipe.epochs):
         rate = recipe.learning_rate_at(epoch)
-        # Loss, correct on noisy labels, correct on true labels: read once an epoch.
-        totals = torch.zeros(3, device=device)
+        losses, answers, seen = [], [], []
         for batch in _epoch(samples, recipe, generator):
-            index = batch.index
             logits = forward(model, batch.inputs, recipe)
             loss = objective(logits, batch)
-            model.zero_grad()
+            for parameter in trained:
+                parameter.grad = None
             loss.backward()
             for weight, kept in pruned:
                 weight.grad.mul_(kept)
             optimizer.step(rate)
-            with torch.no_grad():
-                predicted = logits.argmax(1)
-                totals[0] += loss.detach() * len(index)
-                totals[1] += (predicted == labels[index]).sum()
-                totals[2] += (predicted == true_labels[index]).sum()
-        total, correct, clean = (totals.double() / len(samples)).tolist()
-        if not torch.isfinite(torch.tensor(total)):
+            losses.append(loss.detach() * len(batch.index))
+            answers.append(logits.detach())
+            seen.append(batch.index)
+        # Read once an epoch: a step waits for nothing, and pays for no statistics.
+        order, predicted = torch.cat(seen), torch.cat(answers).argmax(1)
+        total = torch.stack(losses).double().sum().item() / len(samples)
+        correct = (predicted == labels[order]).double().mean().item()
+        clean = (predicted == true_labels[order]).double().mean().item()
+        if not math.isfinite(total):
             raise Divergence(
                 f"the loss is {total} in epoch {epoch} at learning rate {rate:g}. "
                 "Lower the recipe's learning_rate or its weight_decay."
