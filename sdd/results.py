@@ -62,6 +62,7 @@ def _row(
         "teacher": teacher.which if teacher else "none",
         "teacher_chain": teacher.chain.path if teacher else None,
         "teacher_round": chosen[teacher.path] if teacher else None,
+        "teacher_objective": teacher.chain.objective if teacher else None,
         "teacher_model": teacher.chain.model if teacher else None,
         "alpha": distillation.alpha if distillation else None,
         "temperature": distillation.temperature if distillation else None,

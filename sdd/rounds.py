@@ -4,6 +4,7 @@ A round leaves two files side by side: `model.safetensors` and `metrics.json`, i
 """
 
 import copy
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -52,12 +53,6 @@ def run(
     )
     samples = _place(data["train_images"], chosen.train_index, facts, recipe, device)
     noisy, true = _tensors(chosen, device)
-    if inputs.teacher is None:
-        objective = training.cross_entropy(noisy)
-    else:
-        setting = Distillation(**spec["distillation"])
-        objective = _distilled(setting, inputs.teacher, facts, samples, noisy, recipe)
-
     history: list[training.Epoch] = []
 
     def report(epoch: training.Epoch) -> None:
@@ -68,12 +63,17 @@ def run(
             f"({epoch.clean_accuracy:.2f} % of the true labels)"
         )
 
-    small = compaction.compact(model, masks, recipe, len(samples))
-    trained, trained_masks = (small.model, small.masks) if small else (model, masks)
-    step_macs = small.step_macs(tuple(facts["shape"])) if small else macs.step_macs
-
     started = time.perf_counter()
     with EnergyMeter(device=str(device)) as meter:
+        if inputs.teacher is None:
+            objective, teacher_macs = training.cross_entropy(noisy), 0
+        else:
+            setting = Distillation(**spec["distillation"])
+            objective = _distilled(setting, inputs.teacher, facts, samples, noisy, recipe)
+            teacher_macs = read_json(inputs.teacher)["macs"]["forward_macs"]
+        small = compaction.compact(model, masks, recipe, len(samples))
+        trained, trained_masks = (small.model, small.masks) if small else (model, masks)
+        step_macs = small.step_macs(tuple(facts["shape"])) if small else macs.step_macs
         try:
             training.train(
                 trained, trained_masks, samples, noisy, true, recipe, objective,
@@ -81,22 +81,16 @@ def run(
             )  # fmt: skip
         except Divergence as error:
             raise Divergence(f"{spec['chain']}, round {spec['round']}: {error}") from None
+        if small:
+            small.restore(model)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    if small:
-        small.restore(model)
     seconds = time.perf_counter() - started
 
     logits = training.predict(model, samples, recipe)
     validation = _place(data["train_images"], chosen.validation_index, facts, recipe, device)
     test = _place(data["test_images"], None, facts, recipe, device)
-    metrics = {
-        "spec": spec,
-        "inputs": inputs.hashes(),
-        "round": spec["round"],
-        "sparsity": 100 * (1 - kept / total),
-        "weights_kept": kept,
-        "weights_total": total,
+    scores = {
         "train": training.score(logits, noisy),
         "train_clean": training.score(logits, true),
         "validation": training.score(
@@ -107,11 +101,30 @@ def run(
             training.predict(model, test, recipe),
             torch.from_numpy(data["test_labels"]).long().to(device),
         ),
+    }
+    if not all(math.isfinite(score["loss"]) for score in scores.values()):
+        raise Divergence(
+            f"{spec['chain']}, round {spec['round']}: the last step of epoch {recipe.epochs - 1} "
+            f"left losses that are no numbers, at learning rate "
+            f"{recipe.learning_rate_at(recipe.epochs - 1):g}. Lower the recipe's learning_rate."
+        )
+
+    # The teacher sees every batch under augmentation, else every image once.
+    teacher_passes = 1 if recipe.augmentation == "none" else recipe.epochs
+    metrics = {
+        "spec": spec,
+        "inputs": inputs.hashes(),
+        "round": spec["round"],
+        "sparsity": 100 * (1 - kept / total),
+        "weights_kept": kept,
+        "weights_total": total,
+        **scores,
         "history": [asdict(epoch) for epoch in history],
         "noise_rate": read_json(inputs.labels)["realised_rate"],
         "macs": asdict(macs),
         "flops": cost.training_flops(macs.forward_macs, len(samples), recipe.epochs),
-        "flops_computed": recipe.epochs * len(samples) * step_macs,
+        "flops_computed": len(samples)
+        * (recipe.epochs * step_macs + teacher_passes * teacher_macs),
         "train_images": len(samples),
         "seconds": seconds,
         "energy": meter.reading.to_dict(),

@@ -8,12 +8,13 @@ a job with its own files whatever the segments' length, and a killed job keeps w
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sdd.errors import SddError
-from sdd.files import read_json
+from sdd.errors import DataError, SddError
+from sdd.files import read_json, sha256
 
 METRICS, WEIGHTS, LOG = "metrics.json", "model.safetensors", "training.log"
 
@@ -56,7 +57,8 @@ def run(
     The round's metrics go to `output`, its weights beside them, its log to `log`; what was trained
     ahead waits in `state`. A failure ahead is left to the job of that round.
     """
-    folder = state / spec["chain"]
+    # One folder a chain: its jobs run one after the other, so nothing in it is shared.
+    folder = state / spec["chain"].replace("/", "--")
     metrics = _find(folder, spec, inputs)
     if metrics is None:
         metrics = _train(folder, spec, inputs, device, log)
@@ -89,12 +91,15 @@ def _round(folder: Path, spec: dict[str, Any]) -> Path:
 
 
 def _find(folder: Path, spec: dict[str, Any], inputs: Inputs) -> dict[str, Any] | None:
-    path = _round(folder, spec) / METRICS
-    if not path.exists():
+    """The metrics of a round that waits whole and fits; whatever else is there is trained anew."""
+    aside = _round(folder, spec)
+    try:
+        metrics = read_json(aside / METRICS)
+        whole = sha256(aside / WEIGHTS) == metrics["weights_sha256"]
+    except (DataError, OSError, KeyError):
         return None
-    metrics = read_json(path)
     fits = metrics["spec"] == spec and metrics["inputs"] == inputs.hashes()
-    return metrics if fits else None
+    return metrics if whole and fits else None
 
 
 def _train(
@@ -128,8 +133,6 @@ def _deliver(aside: Path, output: Path, log: Path) -> None:
         os.replace(aside / LOG, log)
     os.replace(aside / WEIGHTS, output.with_name(WEIGHTS))
     os.replace(aside / METRICS, output)
-    for folder in (aside, *aside.parents[:5]):
-        try:
-            folder.rmdir()
-        except OSError:  # other rounds or chains wait there
-            break
+    aside.rmdir()
+    with suppress(OSError):  # other rounds wait there
+        aside.parent.rmdir()

@@ -6,8 +6,10 @@ Imports nothing heavy: the study, every job and every test share these.
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+WIDEST_LAYER = 2**13  # channels; a VGG's "gamma" meant as a width would ask for billions
 
 
 def canonical(value: Any) -> str:
@@ -61,6 +63,9 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Recipe":
+        """Numbers become floats where they are meant as such: 1 and 1.0 are one recipe."""
+        floats = {f.name for f in fields(cls) if f.type is float}
+        values = {k: float(v) if k in floats else v for k, v in values.items()}
         return cls(**values | {"milestones": tuple(values.get("milestones", ()))})
 
     def to_dict(self) -> dict[str, Any]:

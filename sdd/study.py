@@ -16,7 +16,7 @@ from typing import Any
 from sdd.datasets import DATASETS
 from sdd.errors import StudyError
 from sdd.label_noise import MISTAKEN
-from sdd.settings import Distillation, Noise, Pruning, Recipe, canonical
+from sdd.settings import WIDEST_LAYER, Distillation, Noise, Pruning, Recipe, canonical
 
 # What collecting depends on: the keys that decide which chains exist and how they are called.
 CHAIN_KEYS = (
@@ -144,31 +144,42 @@ class Study:
         return [chain for chain in self.chains.values() if chain.teacher is None]
 
     @property
-    def _decays(self) -> bool:
-        """Whether some setting without a teacher is trained with more than one weight decay."""
-        settings = {(c.dataset, c.noise, c.model, c.seed) for c in self._plain}
-        return len(settings) < len(self._plain)
+    def _decayed(self) -> list[list[Chain]]:
+        """The chains of each setting without a teacher that is trained with several decays."""
+        settings: dict[Any, list[Chain]] = {}
+        for chain in self._plain:
+            key = (chain.dataset, chain.noise, chain.model, chain.seed)
+            settings.setdefault(key, []).append(chain)
+        return [chains for chains in settings.values() if len(chains) > 1]
+
+    @property
+    def _compared(self) -> bool:
+        """Whether some student is also trained on its own, so that there is a comparison."""
+        plain = {(c.dataset, c.noise, c.model, c.recipe, c.seed) for c in self._plain}
+        return any(
+            chain.teacher
+            and (chain.dataset, chain.noise, chain.model, chain.recipe, chain.seed) in plain
+            for chain in self.chains.values()
+        )
 
     def figures(self) -> list[str]:
         """The figures this study has something to show for."""
         names = ["figure1_phenomenon", "figure2_occurrence"] if self._plain else []
-        if self._decays:
+        if self._decayed:
             names += ["figure3_l2", "figure_l2_ablation"]
             names += ["figure4_weights"] if self.rounds >= HISTOGRAM_ROUND else []
-        return names + (["figure5_distillation"] if self.teachers else [])
+        return names + (["figure5_distillation"] if self._compared else [])
 
     def tables(self) -> list[str]:
         """The tables this study has something to show for."""
         names = ["descent", "early_stopping"]
-        names += ["table1_l2"] if self._decays else []
-        names += ["table2_distillation"] if self.teachers else []
-        return names + (["claims"] if self._decays or self.teachers else [])
+        names += ["table1_l2"] if self._decayed else []
+        names += ["table2_distillation"] if self._compared else []
+        return names + (["claims"] if self._decayed or self._compared else [])
 
     def histogram_rounds(self) -> list[tuple[Chain, int]]:
-        """What figure 4 may show: the first setting's chains of its first seed, two rounds each."""
-        first = self._plain[0]
-        setting = (first.dataset, first.noise, first.model, first.seed)
-        chains = [c for c in self._plain if (c.dataset, c.noise, c.model, c.seed) == setting]
+        """What figure 4 may show: two rounds of the first setting with several weight decays."""
+        chains = self._decayed[0] if self._decayed else []
         return [(chain, round) for chain in chains for round in (0, HISTOGRAM_ROUND)]
 
 
@@ -235,7 +246,9 @@ def _grid(
     for dataset, noise, model, weight_decay, which, alpha, temperature, seed in axes:
         _check_fit(key, model, dataset)
         usual = _recipe(key, model, config["recipes"])
-        recipe = usual if weight_decay is None else replace(usual, weight_decay=weight_decay)
+        _check_hold_out(dataset, config["validation"]["fraction"])
+        decay = usual.weight_decay if weight_decay is None else float(weight_decay)
+        recipe = replace(usual, weight_decay=decay)
         pruning = Pruning(config["pruning"]["fraction"], config["pruning"]["scope"])
         chain = Chain(
             dataset, noise, model, recipe, pruning,
@@ -251,7 +264,7 @@ def _grid(
             parts += [f"tau{temperature:g}"] if temperature != defaults["temperature"] else []
             chain = replace(
                 chain,
-                distillation=Distillation(alpha, temperature),
+                distillation=Distillation(float(alpha), float(temperature)),
                 teacher=Teacher(source, which),
                 objective="-".join(parts),
             )
@@ -285,12 +298,29 @@ def _noises(key: str, noise: dict[str, Any], datasets: list[str]) -> list[Noise]
 
 
 def _check_fit(key: str, model: str, dataset: str) -> None:
+    vgg = re.fullmatch(r"vgg-(\d+)-(\d+)", model)
+    if not vgg:
+        return
+    gamma, delta = map(int, vgg.groups())
     height, width = DATASETS[dataset].shape[1:]
-    depth = re.fullmatch(r"vgg-\d+-(\d+)", model)
-    if depth and 2 ** int(depth[1]) > min(height, width):
+    if 2**delta > min(height, width):
         raise StudyError(
-            f"{key}.model: {model} halves its images {depth[1]} times, which those of {dataset}, "
+            f"{key}.model: {model} halves its images {delta} times, which those of {dataset}, "
             f"{height} x {width} pixels, do not allow."
+        )
+    if 2 ** (gamma + delta - 1) > WIDEST_LAYER:
+        raise StudyError(
+            f"{key}.model: the last block of {model} would have 2^{gamma + delta - 1} channels; "
+            f"{WIDEST_LAYER} is the limit. gamma is an exponent: 32 channels are gamma 5."
+        )
+
+
+def _check_hold_out(dataset: str, fraction: float) -> None:
+    images = DATASETS[dataset].train
+    if not 0 < round(fraction * images) < images:
+        raise StudyError(
+            f"validation.fraction: {fraction:g} of the {images:,} training images of {dataset} "
+            "leaves none to validate or none to train on."
         )
 
 
@@ -340,7 +370,14 @@ def _teacher_chain(
 
 def _refuse_shared_paths(chains: Iterable[Chain]) -> None:
     by_path: dict[str, Chain] = {}
+    by_labels: dict[str, Noise] = {}
     for chain in chains:
+        noise = by_labels.setdefault(chain.labels, chain.noise)
+        if noise != chain.noise:
+            raise StudyError(
+                f"experiments: the noise rates {noise.rate!r} and {chain.noise.rate!r} would share "
+                f"the labels {chain.labels}. Make them differ by more than the path shows."
+            )
         other = by_path.setdefault(chain.path, chain)
         if other != chain:
             differing = [
@@ -359,14 +396,49 @@ def _key(path: Iterable[str | int]) -> str:
 
 def validate(config: dict[str, Any], schema: dict[str, Any]) -> None:
     """Raises StudyError with the key, its value and what is allowed, for the worst violation."""
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
     from jsonschema.exceptions import best_match
 
-    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    # JSON schema takes 3.0 for an integer, and YAML reads .nan as a number.
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    )
+    validator = validators.extend(Draft202012Validator, type_checker=types)(schema)
+    error = best_match(validator.iter_errors(config))
     if error is None:
         return
-    allowed = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-    raise StudyError(f"{_key(error.absolute_path)}: {error.message}. {allowed}".strip())
+    hints = []
+    if error.validator in ("additionalProperties", "required"):
+        hints.append(f"Keys are: {', '.join(error.schema['properties'])}.")
+    if error.validator == "type" and isinstance(error.instance, str) and _is_number(error.instance):
+        hints.append("YAML reads 1e-4 as text: write 1.0e-4.")
+    hints.append(_description(error, schema))
+    message = error.message.rstrip(".")
+    raise StudyError(" ".join([f"{_key(error.absolute_path)}: {message}.", *filter(None, hints)]))
+
+
+def _description(error: Any, schema: dict[str, Any]) -> str:
+    """What the schema says of the value, or of the key around it."""
+    if isinstance(error.schema, dict) and "description" in error.schema:
+        return error.schema["description"]
+    node, found = schema, ""
+    for step in error.absolute_schema_path:
+        node = node[step]
+        if isinstance(node, dict):
+            found = node.get("description", found)
+            if "$ref" in node:
+                node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]] | node
+    return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def read_schema() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sdd import models
-from sdd.datasets import import_torchvision
+from sdd.preparation import import_torchvision
 from sdd.models import vgg, vit
 
 torch.set_num_threads(1)

@@ -170,6 +170,23 @@ def test_divergence_names_the_round_and_leaves_nothing(data, tmp_path):
     assert not list(tmp_path.rglob("*.*"))
 
 
+def test_divergence_in_the_last_step_is_noticed(data, tmp_path):
+    recipe = RECIPE | {"learning_rate": 1e30, "epochs": 1, "milestones": [], "batch_size": 4000}
+    with pytest.raises(Divergence, match=r"c, round 0: the last step of epoch 0"):
+        run(data, tmp_path, recipe=recipe)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_what_was_computed_has_the_teacher_in_it(data, chain, tmp_path):
+    teacher = chain[0] / "round02" / "metrics.json"
+    student, _ = run(data, tmp_path / "a", teacher=teacher)
+    assert student["flops_computed"] == 3500 * (2 * 563_400 + 266_200)
+    recipe = RECIPE | {"augmentation": "flip-crop"}
+    student, _ = run(data, tmp_path / "b", teacher=teacher, recipe=recipe)
+    assert student["flops_computed"] == 3500 * 2 * (563_400 + 266_200)
+    assert student["flops"] == 3500 * 2 * 3 * 266_200
+
+
 def test_a_missing_gpu_is_an_error_and_auto_is_not():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

@@ -145,6 +145,18 @@ def test_a_killed_job_keeps_the_rounds_it_finished(chain, monkeypatch, reference
     assert trained == [1, 2, 3, 3]
 
 
+def test_a_job_killed_while_it_delivers_starts_over(chain, reference):
+    """The weights are in their place, the metrics are not: what waits is no whole round."""
+    chain.job(0)
+    chain.job(1, ahead=3)
+    (waiting,) = (chain.folder / "state").glob("*/round02/model.safetensors")
+    waiting.rename(chain.folder / "moved")
+    assert chain.job(2)["weights_sha256"] == reference[2]
+    (waiting,) = (chain.folder / "state").glob("*/round03/metrics.json")
+    waiting.write_text("{")
+    assert chain.job(3)["weights_sha256"] == reference[3]
+
+
 def test_metrics_name_the_data_they_came_from(chain):
     chain.job(0)
     chain.job(1)

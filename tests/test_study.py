@@ -267,6 +267,48 @@ REFUSED = {
     ),
     "fraction of 1": (lambda c: c["pruning"].update(fraction=1), "pruning.fraction: 1 "),
     "bad study name": (lambda c: c.update(study="my study"), "study: 'my study' does not match"),
+    "unknown key, with what is allowed": (
+        lambda c: c.update(sedes=[1]), "Keys are: study, seeds, experiments",
+    ),
+    "missing key": (
+        lambda c: c["experiments"][0].pop("model"), "'model' is a required.*Keys are: name",
+    ),
+    "epochs of 3.0": (
+        lambda c: c["recipes"]["lenet-300-100"].update(epochs=3.0),
+        r"lenet-300-100\.epochs: 3.0 is not of type 'integer'.*Epochs of every round",
+    ),
+    "rounds of 4.0": (lambda c: c["pruning"].update(rounds=4.0), r"pruning\.rounds: 4\.0 is not"),
+    "seed of 1.0": (lambda c: c.update(seeds=[1.0]), r"seeds\[0\]: 1\.0 is not of type 'integer'"),
+    "not a number": (
+        lambda c: c["recipes"]["lenet-300-100"].update(learning_rate=float("nan")),
+        r"learning_rate: nan is not of type 'number'",
+    ),
+    "infinite": (_experiment(0, weight_decay=float("inf")), r"weight_decay: inf is not"),
+    "a number that YAML reads as text": (
+        _experiment(0, weight_decay="1e-4"), "'1e-4' is not of type 'number'.*write 1.0e-4",
+    ),
+    "an empty list, with what is allowed": (
+        _experiment(0, dataset=[]), "dataset: .* One data set, or a list",
+    ),
+    "gamma meant as a width": (
+        lambda c: (
+            c["recipes"].update({"vgg-32-4": c["recipes"]["lenet-300-100"]}),
+            c["experiments"][0].update(model="vgg-32-4"),
+        ),
+        "vgg-32-4.*32 channels are gamma 5",
+    ),
+    "nothing to validate on": (
+        lambda c: c["validation"].update(fraction=0.0001), "0.0001 of the 4,000 training images",
+    ),
+    "a study named published": (lambda c: c.update(study="published"), "Not published"),
+    "unknown palette": (lambda c: c["figures"].update(palette="nosuch"), "palette: 'nosuch'.*deep"),
+    "noise rates that print alike": (
+        lambda c: (
+            c["experiments"].pop(),
+            c["experiments"][1].update(noise={"kind": "symmetric", "rate": 0.4000001}),
+        ),
+        "0.4 and 0.4000001 would share the labels",
+    ),
     "model too deep for its images": (
         lambda c: (
             c["recipes"].update({"vgg-3-6": c["recipes"]["lenet-300-100"]}),
@@ -283,6 +325,40 @@ def test_refused_with_key_value_and_what_is_allowed(config, case):
     change(config)
     with pytest.raises(StudyError, match=f"(?s){words}"):
         build(config)
+
+
+def test_every_palette_is_one_that_seaborn_knows():
+    import seaborn
+
+    for name in SCHEMA["properties"]["figures"]["properties"]["palette"]["enum"]:
+        assert len(seaborn.color_palette(name, 4)) == 4
+
+
+def test_a_number_written_as_an_integer_is_the_same_recipe(config):
+    config["experiments"] = [config["experiments"][0] | {"weight_decay": [1]}]
+    one = build(config).experiments["vanilla"]
+    config["experiments"][0]["weight_decay"] = [1.0]
+    assert build(config).experiments["vanilla"] == one
+    assert canonical(one[0].spec(1)) == canonical(build(config).experiments["vanilla"][0].spec(1))
+
+
+def test_only_what_can_be_shown_is_promised(config):
+    both = config["experiments"][2]
+    # A student without a chain of its own to be compared with.
+    config["recipes"]["vgg-3-3"] = config["recipes"]["lenet-300-100"]
+    config["experiments"] = [config["experiments"][0], both | {"model": "vgg-3-3"}]
+    built = build(config)
+    assert built.figures() == ["figure1_phenomenon", "figure2_occurrence"]
+    assert built.tables() == ["descent", "early_stopping"]
+    # Figure 4 needs a setting with several weight decays, not merely the first one.
+    plain = config["experiments"][0]
+    config["experiments"] = [
+        plain | {"noise": {"kind": "symmetric", "rate": [0.2, 0.4]}},
+        plain | {"name": "l2", "weight_decay": [0.01]},
+    ]
+    shown = build(config).histogram_rounds()
+    assert {c.noise.rate for c, _ in shown} == {0.4}
+    assert {c.recipe.weight_decay for c, _ in shown} == {1e-4, 0.01}
 
 
 def test_seeds_of_different_purposes_differ_and_stay():
