@@ -9,6 +9,7 @@ not wait for torch; these imports also tell `sdd.fingerprint` which code the sta
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def noisy_labels(args: argparse.Namespace) -> None:
     from sdd import labelling
 
     made = labelling.make(args.spec, args.dataset.parent, args.output)
-    print(f"realised noise rate {made['realised_rate']:.4f}, {made['train_images']} images")
+    args.log.write_text(
+        f"realised noise rate {made['realised_rate']:.4f}, {made['train_images']} images\n"
+    )
 
 
 def train_round(args: argparse.Namespace) -> None:
@@ -104,11 +107,11 @@ def figure_of_weights(args: argparse.Namespace) -> None:
     figures.write(figures.draw_weights(entries, args.spec["palette"]), args.output.with_suffix(""))
 
 
-# What each stage takes beside --spec and --output; `inputs` is a list of files.
+# What each stage takes beside --spec, --output and --log; `inputs` is a list of files.
 STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
     prepare_dataset: (),
     noisy_labels: ("dataset",),
-    train_round: ("dataset", "labels", "parent", "teacher", "log", "state", "ahead", "device"),
+    train_round: ("dataset", "labels", "parent", "teacher", "state", "ahead", "device"),
     select_teacher: ("inputs",),
     collect_rounds: (),
     table: ("rounds",),
@@ -125,6 +128,7 @@ def main() -> None:
         command.set_defaults(stage=stage)
         command.add_argument("--spec", type=json.loads, required=True, help="canonical JSON")
         command.add_argument("--output", type=Path, required=True)
+        command.add_argument("--log", type=Path, required=True)
         for option in options:
             if option == "inputs":
                 command.add_argument("inputs", type=Path, nargs="+")
@@ -135,10 +139,16 @@ def main() -> None:
             else:  # an option without a value: the rule has no such input
                 command.add_argument(f"--{option}", type=Path, nargs="?")
     args = parser.parse_args()
+    args.log.write_text("")
     try:
         args.stage(args)
-    except SddError as error:
-        sys.exit(f"error: {error}")
+    except Exception as error:
+        with args.log.open("a") as log:
+            if isinstance(error, SddError):
+                print(f"error: {error}", file=log)
+                sys.exit(f"error: {error}")
+            traceback.print_exc(file=log)
+        raise
 
 
 if __name__ == "__main__":

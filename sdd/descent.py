@@ -102,10 +102,11 @@ def phases(test: Sequence[float], train: Sequence[float], tolerance: float) -> P
     return Phases(*(range(start, stop) for start, stop in pairwise(at)))
 
 
-def interpolation_threshold(train: Sequence[float], tolerance: float) -> int:
-    """Last round whose accuracy on its own, noisy, training labels is within t of the best one."""
+def interpolation_threshold(train: Sequence[float], tolerance: float) -> int | None:
+    """Last round that fits its own, noisy, training labels within t of all; None if none does."""
     rounds, b = _known(train)
-    return int(rounds[np.flatnonzero(b >= b.max() - tolerance)[-1]])
+    fitting = rounds[b >= 100 - tolerance]
+    return int(fitting[-1]) if len(fitting) else None
 
 
 @dataclass(frozen=True)

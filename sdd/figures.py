@@ -6,6 +6,7 @@ remain: every round of pruning is then equally wide. Lines differ in color, dash
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -17,10 +18,20 @@ import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, Locator
 
 from sdd.descent import interpolation_threshold, phases
+from sdd.files import replacing
 from sdd.settings import EarlyStopping
-from sdd.tables import SETTING, chains, curve, distillations, noise_name, weight_decays
+from sdd.tables import (
+    SETTING,
+    chains,
+    curve,
+    distillations,
+    noise_name,
+    weight_decays,
+    with_weight_decays,
+)
 
 STYLE = {
     "font.size": 8,
@@ -47,16 +58,22 @@ STYLE = {
 }
 COLUMN, PAGE = 3.4, 7.0  # widths of a figure in inches
 TEACHER = "the teacher's own curve"
-TICKS = [0, 20, 50, 80, 90, 95, 99, 99.5, 99.8]  # sparsity in percent
+# Sparsities in percent, the most important first: others lose their label where there is no room.
+TICKS = [0, 90, 99, 99.9, 50, 95, 99.5, 80, 99.8, 20]
+SHORT_TICKS = [0, 50, 20, 80, 10, 30, 40, 60, 70]  # of an axis that ends before 90 %
 
 Rounds = pd.DataFrame
-Drawing = Callable[[Rounds, str, EarlyStopping], Figure]
+Drawing = Callable[[Rounds, str, EarlyStopping | None], Figure]
 
 
 def draw(
-    name: str, rounds: Rounds, *, palette: str = "colorblind", early_stopping: EarlyStopping
+    name: str,
+    rounds: Rounds,
+    *,
+    palette: str = "colorblind",
+    early_stopping: EarlyStopping | None = None,
 ) -> Figure:
-    """One of FIGURES. `palette`: a name that seaborn knows."""
+    """One of FIGURES. `palette`: a name that seaborn knows. Some need no rule of early stopping."""
     if name not in FIGURES:
         raise ValueError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
     with matplotlib.rc_context(STYLE):
@@ -65,17 +82,17 @@ def draw(
 
 def write(figure: Figure, stem: Path | str) -> None:
     """Write <stem>.png and <stem>.pdf; the same figure gives the same bytes."""
-    Path(stem).parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(f"{stem}.png", metadata={"Software": None})
-        figure.savefig(f"{stem}.pdf", metadata={"CreationDate": None})
+    for suffix, dated in (("png", "Software"), ("pdf", "CreationDate")):
+        with matplotlib.rc_context(STYLE), replacing(Path(f"{stem}.{suffix}")) as temporary:
+            figure.savefig(temporary, format=suffix, metadata={dated: None})
 
 
 # --- The figures ----------------------------------------------------------------------------------
 
 
-def _phenomenon(rounds: Rounds, palette: str, rule: EarlyStopping) -> Figure:
+def _phenomenon(rounds: Rounds, palette: str, rule: EarlyStopping | None) -> Figure:
     """Figure 1, on the noisiest setting without a teacher: four phases, as the data tell them."""
+    rule = _needed(rule, "figure1_phenomenon")
     vanilla = rounds[rounds.teacher == "none"]
     if vanilla.empty:
         raise ValueError("figure1_phenomenon shows a chain without a teacher; there is none")
@@ -104,15 +121,16 @@ def _phenomenon(rounds: Rounds, palette: str, rule: EarlyStopping) -> Figure:
                 name, (right if last else (left + right) / 2, 1.02 + 0.06 * (index % 2)),
                 xycoords=axes.get_xaxis_transform(), ha="right" if last else "center", fontsize=7,
             )  # fmt: skip
-    threshold = x[interpolation_threshold(means[1], rule.tolerance)]
-    axes.axvline(threshold, color="0.4", ls=":", lw=0.9, label="end of interpolation")
+    threshold = interpolation_threshold(means[1], rule.tolerance)
+    if threshold not in (None, len(x) - 1):  # to the last round: its end is not in the figure
+        axes.axvline(x[threshold], color="0.4", ls=":", lw=0.9, label="end of interpolation")
     axes.set_title(f"{first.model}, {first.dataset}, {noise_name(first.noise)}", pad=24)
     axes.set_ylabel("accuracy [%]")
     _legend(figure, [axes], _seeds(chosen))
     return figure
 
 
-def _occurrence(rounds: Rounds, palette: str, _rule: EarlyStopping) -> Figure:
+def _occurrence(rounds: Rounds, palette: str, _rule: EarlyStopping | None) -> Figure:
     """Figure 2: every noise of every model and data set, without a teacher, at the base lambda."""
     vanilla = _base(rounds[rounds.teacher == "none"])
     if vanilla.empty:
@@ -136,8 +154,9 @@ def _occurrence(rounds: Rounds, palette: str, _rule: EarlyStopping) -> Figure:
     return figure
 
 
-def _l2(rounds: Rounds, palette: str, rule: EarlyStopping) -> Figure:
+def _l2(rounds: Rounds, palette: str, rule: EarlyStopping | None) -> Figure:
     """Figure 3: the base lambda beside lambda_opt, for every noise."""
+    rule = _needed(rule, "figure3_l2")
     groups: dict[tuple[str, str], list] = {}
     for group in weight_decays(rounds, rule):
         groups.setdefault((group.model, group.dataset), []).append(group)
@@ -163,7 +182,7 @@ def _l2(rounds: Rounds, palette: str, rule: EarlyStopping) -> Figure:
     return figure
 
 
-def _distillation(rounds: Rounds, palette: str, _rule: EarlyStopping) -> Figure:
+def _distillation(rounds: Rounds, palette: str, _rule: EarlyStopping | None) -> Figure:
     """Figure 5: a student on its own and behind either teacher."""
     groups = list(distillations(rounds))
     if not groups:
@@ -196,12 +215,12 @@ def _distillation(rounds: Rounds, palette: str, _rule: EarlyStopping) -> Figure:
     return figure
 
 
-def _l2_ablation(rounds: Rounds, palette: str, rule: EarlyStopping) -> Figure:
+def _l2_ablation(rounds: Rounds, palette: str, _rule: EarlyStopping | None) -> Figure:
     """Section 4's ablation: test loss above, test accuracy below, a line for every lambda."""
-    groups = list(weight_decays(rounds, rule))
+    groups = list(with_weight_decays(rounds))
     if not groups:
         raise ValueError("figure_l2_ablation compares weight decays; no setting has more than one")
-    looks = _colors(sorted({w for g in groups for w in g.rounds.weight_decay.unique()}), palette)
+    looks = _colors(sorted({w for _, g in groups for w in g.weight_decay.unique()}), palette)
     across = min(len(groups), 3)
     blocks = -(-len(groups) // across)
     figure = Figure(
@@ -211,22 +230,22 @@ def _l2_ablation(rounds: Rounds, palette: str, rule: EarlyStopping) -> Figure:
     for axes in grid.flat:
         axes.set_visible(False)
     shown = []
-    for index, group in enumerate(groups):
+    for index, ((dataset, noise, model), group) in enumerate(groups):
         block, column = divmod(index, across)
         pair = grid[2 * block : 2 * block + 2, column]
         for axes, quantity in zip(pair, ("loss", "accuracy"), strict=True):
             axes.set_visible(True)
-            _sparsity_axis(axes, across)
-            for weight_decay, setting in group.rounds.groupby("weight_decay"):
+            _sparsity_axis(axes)
+            for weight_decay, setting in group.groupby("weight_decay"):
                 label = f"λ = {weight_decay:g}"
                 _line(axes, setting, f"test_{quantity}", looks[weight_decay], label)
             if column == 0:
                 axes.set_ylabel("test accuracy [%]" if quantity == "accuracy" else "test loss")
         pair[0].set_xlabel("")
         pair[0].tick_params(labelbottom=False)
-        pair[0].set_title(f"{group.model}, {group.dataset}\n{noise_name(group.noise)}")
+        pair[0].set_title(f"{model}, {dataset}\n{noise_name(noise)}")
         shown += list(pair)
-    _legend(figure, shown, _seeds(*(group.rounds for group in groups)))
+    _legend(figure, shown, _seeds(*(group for _, group in groups)))
     return figure
 
 
@@ -237,6 +256,12 @@ FIGURES: dict[str, Drawing] = {
     "figure5_distillation": _distillation,
     "figure_l2_ablation": _l2_ablation,
 }
+
+
+def _needed(rule: EarlyStopping | None, name: str) -> EarlyStopping:
+    if rule is None:
+        raise ValueError(f"{name} needs the rule of early stopping")
+    return rule
 
 
 class Weights(NamedTuple):
@@ -336,16 +361,48 @@ def _panels(
         axes.set_visible(False)
     for axes in panels[:count]:
         if spread_sparsity:
-            _sparsity_axis(axes, across)
+            _sparsity_axis(axes)
     return figure, panels[:count]
 
 
-def _sparsity_axis(axes: Axes, across: int) -> None:
-    unlabeled = {20} if across < 3 else {20, 80, 95, 99.5}  # no room
-    labels = ["" if tick in unlabeled else f"{tick:g}" for tick in TICKS]
-    axes.set_xticks(spread(TICKS), labels)
+def _sparsity_axis(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(_Ticks())
+    axes.xaxis.set_major_formatter(_Labels())
     axes.margins(x=0.02)
     axes.set_xlabel("sparsity [%]")
+
+
+class _Ticks(Locator):
+    """Those of TICKS or SHORT_TICKS that an axis reaches."""
+
+    def __call__(self) -> np.ndarray:
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+        ticks = np.sort(spread(TICKS if vmax >= spread(90) else SHORT_TICKS))
+        return ticks[(vmin <= ticks) & (ticks <= vmax)]
+
+
+class _Labels(Formatter):
+    """Sparsities in percent, as many of them as the axis has room for."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{100 * (1 - 10**-x):g}"
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        axes = self.axis.axes
+        left, right = self.axis.get_view_interval()
+        points = axes.get_window_extent().width * 72 / axes.figure.dpi / (right - left)
+        names = [self(value) for value in values]
+        order = [f"{tick:g}" for tick in (TICKS if right >= spread(90) else SHORT_TICKS)]
+        shown: list[tuple[float, float]] = []  # centers and half widths in points
+        labels = dict.fromkeys(names, "")
+        for value, name in sorted(zip(values, names, strict=True), key=lambda v: order.index(v[1])):
+            center, half = value * points, 2 * len(name) + 1  # 7 pt digits, some space
+            if all(abs(center - c) >= half + h for c, h in shown):
+                shown.append((center, half))
+                labels[name] = name
+        return list(labels.values())
 
 
 def _label_left(panels: Sequence[Axes], label: str) -> None:
@@ -431,8 +488,9 @@ READ_OFF = [
 
 
 def _read_off(dataset: str, noise: str, model: str) -> Iterator[tuple[str, tuple]]:
+    noise = "human" if noise.startswith("human-") else noise
     for known in READ_OFF:
-        if (known.dataset, known.model) == (dataset, model) and noise.startswith(known.noise):
+        if (known.dataset, known.noise, known.model) == (dataset, noise, model):
             yield known.source, known.points
 
 
@@ -443,15 +501,17 @@ def _base(rounds: Rounds) -> Rounds:
 
 
 def _say_what_differs(panels: Sequence[Axes], groups: Sequence[Any]) -> None:
-    """Name in the titles whatever settings of distillation the panels do not share."""
+    """Name in the titles whatever settings of distillation the panels do not share, wrapped."""
     names = {
         "weight_decay": "λ",
         "teacher_model": "teacher",
-        "teacher_weight_decay": "teacher's λ",
+        "teacher_objective": "teacher's objective",
         "alpha": "α",
         "temperature": "τ",
     }
-    for field, name in names.items():
-        if len({str(getattr(group, field)) for group in groups}) > 1:
-            for axes, group in zip(panels, groups, strict=True):
-                axes.set_title(f"{axes.get_title()}, {name} {getattr(group, field)}")
+    differing = [f for f in names if len({str(getattr(group, f)) for group in groups}) > 1]
+    for axes, group in zip(panels, groups, strict=True):
+        setting, noise = axes.get_title().split("\n")
+        parts = [noise, *(f"{names[field]} {getattr(group, field)}" for field in differing)]
+        letters = 100 // axes.get_gridspec().ncols
+        axes.set_title(f"{setting}\n{textwrap.fill(', '.join(parts), letters)}")

@@ -115,13 +115,9 @@ def _train(
         def write(line: str) -> None:
             print(line, file=file, flush=True)
 
-        try:
-            metrics = rounds.run(
-                spec, inputs, output=aside / METRICS, device=rounds.choose_device(device), log=write
-            )
-        except Exception as error:
-            write(f"error: {error}")
-            raise
+        metrics = rounds.run(
+            spec, inputs, output=aside / METRICS, device=rounds.choose_device(device), log=write
+        )
         write(summary(metrics))
     return metrics
 

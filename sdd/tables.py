@@ -25,12 +25,13 @@ from sdd.descent import (
     stop_early,
     valley,
 )
+from sdd.files import replacing
 from sdd.settings import EarlyStopping
 
 # What makes a setting; its chains differ in their seed only.
 SETTING = [
     "dataset", "noise", "model", "weight_decay",
-    "teacher", "teacher_model", "teacher_weight_decay", "alpha", "temperature",
+    "teacher", "teacher_model", "teacher_objective", "alpha", "temperature",
 ]  # fmt: skip
 COSTS = ["flops", "co2_g"]
 
@@ -98,10 +99,7 @@ def paper_flops(trainings: int, epochs: int, macs: float, images: int = 50_000) 
 
 def chains(rounds: pd.DataFrame) -> pd.DataFrame:
     """Every chain once, however many experiments share it, with its rounds in order."""
-    frame = rounds.drop_duplicates(["chain", "round"])
-    decays = frame.drop_duplicates("chain").set_index("chain").weight_decay
-    frame = frame.assign(teacher_weight_decay=frame.teacher_chain.map(decays))
-    frame = frame.sort_values([*SETTING, "seed", "round"])
+    frame = rounds.drop_duplicates(["chain", "round"]).sort_values([*SETTING, "seed", "round"])
     twins = frame[frame.duplicated([*SETTING, "seed", "round"], keep=False)]
     if len(twins):
         raise ValueError(
@@ -192,12 +190,20 @@ class WeightDecays(NamedTuple):
     weight_decay: float  # lambda_opt
 
 
-def weight_decays(rounds: pd.DataFrame, rule: EarlyStopping) -> Iterator[WeightDecays]:
+def with_weight_decays(
+    rounds: pd.DataFrame,
+) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
+    """The chains of every (data set, noise, model) that has several weight decays, no teacher."""
     vanilla = rounds[rounds.teacher == "none"]
     for key, group in vanilla.groupby(["dataset", "noise", "model"]):
         if group.weight_decay.nunique() > 1:
-            optimal = optimal_weight_decay(group, rule)
-            yield WeightDecays(*key, group, group.weight_decay.min(), optimal)
+            yield key, group
+
+
+def weight_decays(rounds: pd.DataFrame, rule: EarlyStopping) -> Iterator[WeightDecays]:
+    for key, group in with_weight_decays(rounds):
+        optimal = optimal_weight_decay(group, rule)
+        yield WeightDecays(*key, group, group.weight_decay.min(), optimal)
 
 
 def optimal_weight_decay(rounds: pd.DataFrame, rule: EarlyStopping) -> float:
@@ -225,7 +231,7 @@ class Distillation(NamedTuple):
     model: str
     weight_decay: float
     teacher_model: str
-    teacher_weight_decay: float
+    teacher_objective: str
     alpha: float
     temperature: float
     vanilla: pd.DataFrame
@@ -233,7 +239,7 @@ class Distillation(NamedTuple):
     best: pd.DataFrame
 
 
-TEACHING = ["teacher_model", "teacher_weight_decay", "alpha", "temperature"]
+TEACHING = ["teacher_model", "teacher_objective", "alpha", "temperature"]
 
 
 def distillations(rounds: pd.DataFrame) -> Iterator[Distillation]:
@@ -330,6 +336,7 @@ def _descent(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
         )
         sparsity = group.groupby("round").sparsity.mean()
         found = phases(mean.test_accuracy, mean.train_accuracy, rule.tolerance)
+        threshold = interpolation_threshold(mean.train_accuracy, rule.tolerance)
         rows.append(
             {
                 **dict(zip(SETTING, key, strict=True)),
@@ -340,9 +347,7 @@ def _descent(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
                 **over_seeds(with_valley, [f"valley_{x}" for x in _PLACE]),
                 **over_seeds(with_valley, [f"peak_{x}" for x in _PLACE]),
                 **over_seeds(facts, ["final_accuracy"]),
-                "interpolates_to": sparsity[
-                    interpolation_threshold(mean.train_accuracy, rule.tolerance)
-                ],
+                "interpolates_to": float("nan") if threshold is None else sparsity[threshold],
                 **{
                     f"{name}_to": sparsity[stretch[-1]] if stretch else float("nan")
                     for name, stretch in vars(found).items()
@@ -387,12 +392,17 @@ def _claims(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
         claim = partial(_claim, group, OPTIMAL, TABLE_1)
         for method, kept in ((STOPPED, stopped), (VANILLA, whole)):
             new, old = _same_seeds(_chains_of(stopped, best), _chains_of(kept, base))
+            paper, paper_old = TABLE_1.rows[OPTIMAL], TABLE_1.rows[method]
+
+            for quantity in ("test_accuracy", "sparsity"):
+                text = f"{quantity.replace('_', ' ')} gained against {method}"
+                gain = new[quantity] - old[quantity]
+                printed = getattr(paper, quantity) - getattr(paper_old, quantity)
+                rows.append(claim(text, "points", gain, "", printed))
             for cost, claimed in (("flops", ""), ("co2_g", "at least 30")):
-                printed = (getattr(TABLE_1.rows[m], cost) for m in (OPTIMAL, method))
                 text = f"{_COST_NAMES[cost]} saved against {method}"
-                rows.append(
-                    claim(text, "%", _saved(new[cost], old[cost]), claimed, _saved(*printed))
-                )
+                printed = _saved(getattr(paper, cost), getattr(paper_old, cost))
+                rows.append(claim(text, "%", _saved(new[cost], old[cost]), claimed, printed))
         rows += _valley_left(claim, best, base, rule.tolerance)
 
     for group in distillations(rounds):
@@ -400,20 +410,26 @@ def _claims(rounds: pd.DataFrame, rule: EarlyStopping) -> Rows:
             if student.empty:
                 continue
             claim = partial(_claim, group, method, TABLE_2)
-            new, old = _same_seeds(_chains_of(stopped, student), _chains_of(whole, group.vanilla))
-            paper, paper_old = TABLE_2.rows[method], TABLE_2.rows[VANILLA]
+            for alone, kept, accuracy, flops, co2 in (
+                (VANILLA, whole, "more than 10", "about 25", "more than 25"),
+                (STOPPED, stopped, "", "", ""),  # the paper claims nothing about this row
+            ):
+                new, old = _same_seeds(
+                    _chains_of(stopped, student), _chains_of(kept, group.vanilla)
+                )
+                paper, paper_old = TABLE_2.rows[method], TABLE_2.rows[alone]
 
-            text = f"test accuracy gained against {VANILLA}"
-            gain, paper_gain = (
-                a.test_accuracy - b.test_accuracy for a, b in ((new, old), (paper, paper_old))
-            )
-            rows.append(claim(text, "points", gain, "more than 10", paper_gain))
-            for cost, claimed in (("flops", "about 25"), ("co2_g", "more than 25")):
-                text = f"{_COST_NAMES[cost]} saved against {VANILLA}"
-                printed = _saved(getattr(paper, cost), getattr(paper_old, cost))
-                rows.append(claim(text, "%", _saved(new[cost], old[cost]), claimed, printed))
-                total = _saved(new[f"total_{cost}"], old[f"total_{cost}"])
-                rows.append(claim(f"{text}, the teacher's counted", "%", total))
+                text = f"test accuracy gained against {alone}"
+                gain, paper_gain = (
+                    a.test_accuracy - b.test_accuracy for a, b in ((new, old), (paper, paper_old))
+                )
+                rows.append(claim(text, "points", gain, accuracy, paper_gain))
+                for cost, claimed in (("flops", flops), ("co2_g", co2)):
+                    text = f"{_COST_NAMES[cost]} saved against {alone}"
+                    printed = _saved(getattr(paper, cost), getattr(paper_old, cost))
+                    rows.append(claim(text, "%", _saved(new[cost], old[cost]), claimed, printed))
+                    total = _saved(new[f"total_{cost}"], old[f"total_{cost}"])
+                    rows.append(claim(f"{text}, the teacher's counted", "%", total))
             gains = _by_round(student) - _by_round(group.vanilla)
             text = "test accuracy gained, mean over rounds"
             rows.append(claim(text, "points", gains.mean().dropna()))
@@ -527,7 +543,7 @@ def _printed(table: PaperTable, dataset: str, noise: str, model: str, method: st
 
 def noise_name(noise: str) -> str:
     """`symmetric-0.4` -> `40 % symmetric noise`; anything without a rate as it is."""
-    named = re.fullmatch(r"(.+)-(\d*\.?\d+)", noise)
+    named = re.fullmatch(r"(.+?)-(\d*\.?\d+(?:e-?\d+)?)", noise)
     return f"{100 * float(named[2]):g} % {named[1]} noise" if named else noise
 
 
@@ -538,6 +554,7 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "weight_decay": ("λ", None),
     "lambda_opt": ("λ_opt", None),
     "teacher_model": ("teacher's model", None),
+    "teacher_objective": ("teacher's objective", None),
     "alpha": ("α", None),
     "temperature": ("τ", None),
     "n": ("seeds", 0),
@@ -572,9 +589,8 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "paper": ("paper", 1),
     "paper_setting": ("paper's setting", None),
 }
-SETTING_HEADERS = {
-    "data set", "label noise", "model", "λ", "teacher's model", "teacher's λ", "α", "τ",
-}  # fmt: skip
+TEACHING_HEADERS = {"teacher's model", "teacher's objective", "α", "τ"}
+SETTING_HEADERS = {"data set", "label noise", "model", "λ", "teacher", *TEACHING_HEADERS}
 OWNERS = {"paper_": "paper: ", "teacher_": "teacher's ", "total_": "total "}
 UNITS = {1e15: "PFLOPs", 1e12: "TFLOPs", 1e9: "GFLOPs", 1e6: "MFLOPs", 1.0: "FLOPs"}
 
@@ -584,23 +600,36 @@ def write(frame: pd.DataFrame, stem: Path | str) -> None:
 
     What all rows have in common stands above the readable ones, once.
     """
-    stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    (header, *rows), shared = readable(frame), ""
-    common = [
-        column
-        for column in zip(header, *rows, strict=True)
-        if column[0] in SETTING_HEADERS and len(rows) > 1 and len(set(column[1:])) == 1
+    shared, header, rows = _shared(readable(frame))
+    above = f"{shared}\n\n" if shared else ""
+    above_latex = f"% {_escape(shared)}\n" if shared else ""
+    for suffix, text in (
+        ("csv", frame.to_csv(index=False, lineterminator="\n")),
+        ("md", above + _markdown(header, rows)),
+        ("tex", above_latex + _latex(header, rows)),
+    ):
+        with replacing(Path(f"{stem}.{suffix}")) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _shared(lines: list[list[str]]) -> tuple[str, list[str], list[list[str]]]:
+    """What the setting of all rows, or of all that have a teacher, shares; and the rest."""
+    if len(lines) <= 2:
+        return "", lines[0], lines[1:]
+    everywhere, taught, columns = [], [], []
+    for name, *cells in zip(*lines, strict=True):
+        values = set(cells) - {"-"} if name in TEACHING_HEADERS else set(cells)
+        if name not in SETTING_HEADERS or len(values) > 1:
+            columns.append([name, *cells])
+        elif values:
+            (taught if "-" in cells else everywhere).append(f"{name} {values.pop()}")
+    sentences = [
+        f"{who}: {'; '.join(what)}."
+        for who, what in (("Everywhere", everywhere), ("With a teacher", taught))
+        if what
     ]
-    if common:
-        shared = "; ".join(f"{name} {value}" for name, value, *_ in common if value != "-")
-        columns = [c for c in zip(header, *rows, strict=True) if c not in common]
-        header, *rows = (list(row) for row in zip(*columns, strict=True))
-    frame.to_csv(f"{stem}.csv", index=False, lineterminator="\n")
-    above = f"Everywhere: {shared}.\n\n" if shared else ""
-    Path(f"{stem}.md").write_text(above + _markdown(header, rows), encoding="utf-8")
-    above = f"% Everywhere: {_escape(shared)}.\n" if shared else ""
-    Path(f"{stem}.tex").write_text(above + _latex(header, rows), encoding="utf-8")
+    header, *rows = (list(line) for line in zip(*columns, strict=True))
+    return " ".join(sentences), header, rows
 
 
 def readable(frame: pd.DataFrame) -> list[list[str]]:

@@ -92,6 +92,12 @@ class Workflow:
         """What a dry run would do: each job's message, such as "Figure figure3_l2"."""
         return self.jobs(self.snakemake("--dry-run", *arguments).stdout)
 
+    def counted(self, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule a dry run would do."""
+        output = self.snakemake("--dry-run", *arguments).stdout
+        table = output[output.index("Job stats:") :].split("total")[0]
+        return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
     @staticmethod
     def jobs(output: str) -> set[str]:
         """The messages of the jobs in what snakemake printed."""

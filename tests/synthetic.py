@@ -18,6 +18,7 @@ def chain(
     teacher: str = "none",
     teacher_chain: str | float = np.nan,
     teacher_model: str | float = np.nan,
+    teacher_objective: str | float = np.nan,
     seed: int = 1,
     rounds: int = ROUNDS,
     dense: float = 70.0,
@@ -35,6 +36,10 @@ def chain(
     test = np.interp(index, *knots) + jitter * random.standard_normal(rounds)
     train = np.interp(index, [0, 14, 20, 24, 28, 31], [100, 100, 80, 62, 55, 40])
     objective = "ce" if teacher == "none" else f"kd-{teacher_model}-{teacher}"
+    if teacher != "none" and pd.isna(teacher_objective):
+        teacher_objective = "ce-wd0.0001"
+    if teacher != "none" and teacher_objective != "ce-wd0.0001":
+        objective += f"-of-{teacher_objective}"
     return pd.DataFrame(
         {
             "study": "synthetic",
@@ -49,6 +54,7 @@ def chain(
             "teacher_chain": teacher_chain,
             "teacher_round": {"none": np.nan, "dense": 0, "best": 24}[teacher],
             "teacher_model": teacher_model,
+            "teacher_objective": teacher_objective,
             "alpha": np.nan if teacher == "none" else 0.8,
             "temperature": np.nan if teacher == "none" else 10.0,
             "seed": seed,

@@ -61,6 +61,19 @@ def test_four_phases():
     assert interpolation_threshold(train, 2) == 4
 
 
+@pytest.mark.parametrize(
+    ("train", "threshold"),
+    [
+        ([97, 99.5, 99, 98.9, 60], 2),  # a first round short of it does not matter
+        ([NAN, 100, 50, NAN], 1),
+        ([98.9, 98.9, 97], None),  # never within a point of all labels, flat or not
+        ([62, 61, 55], None),
+    ],
+)
+def test_interpolation_ends_where_the_noisy_labels_are_no_longer_fitted(train, threshold):
+    assert interpolation_threshold(train, 1) == threshold
+
+
 def test_collapse_needs_both_accuracies():
     test, train = [70, 60, 71, 65, 64], [100, 95, 80, 80, 70]
     assert phases(test, train, 1).collapsed == range(4, 5)

@@ -1,7 +1,9 @@
+import itertools
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import chain, study
 
@@ -62,6 +64,63 @@ def test_a_line_is_the_mean_over_seeds():
     np.testing.assert_allclose(line.get_ydata(), expected)
 
 
+def test_files_are_replaced_and_not_written_in_place(tmp_path):
+    for suffix in ("png", "pdf"):
+        (tmp_path / f"old.{suffix}").write_text("as it was")
+        (tmp_path / f"f.{suffix}").hardlink_to(tmp_path / f"old.{suffix}")
+    figures.write(figures.draw("figure2_occurrence", chain()), tmp_path / "f")
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"old.{suffix}").read_text() == "as it was"
+        assert (tmp_path / f"f.{suffix}").stat().st_size > 5000
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", figures.FIGURES)
+def test_only_some_figures_need_the_rule_of_early_stopping(name):
+    if name in {"figure1_phenomenon", "figure3_l2"}:
+        with pytest.raises(ValueError, match=f"{name} needs the rule"):
+            figures.draw(name, study())
+    else:
+        figures.draw(name, study()).draw_without_rendering()
+
+
+def models(count, rounds):
+    """As many panels: a plain chain of as many models."""
+    return pd.concat(
+        [chain(model=f"model{n}", rounds=rounds, seed=s) for n in range(count) for s in (1, 2)]
+    )
+
+
+@pytest.mark.parametrize("rounds", [2, 4, 8, 11, 15, 26, 32, 40])
+@pytest.mark.parametrize("panels", [1, 2, 3, 4, 7])
+def test_labels_of_sparsities_have_room(panels, rounds):
+    figure = figures.draw("figure2_occurrence", models(panels, rounds))
+    figure.draw_without_rendering()
+    for axes in figure.axes[:panels]:
+        left, right = axes.get_xlim()
+        labels = [
+            label.get_window_extent()
+            for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+            if label.get_text() and left <= tick <= right
+        ]
+        assert len(labels) >= 2
+        gaps = [b.x0 - a.x1 for a, b in itertools.pairwise(labels)]
+        assert min(gaps) * 72 / figure.dpi > 1  # points
+
+
+def test_sparsities_that_are_labeled():
+    def labels(rounds, panels=1):
+        figure = figures.draw("figure2_occurrence", models(panels, rounds))
+        figure.draw_without_rendering()
+        return [label.get_text() for label in figure.axes[0].get_xticklabels()]
+
+    assert labels(4) == ["0", "10", "20", "30", "40"]  # up to 48.8 %
+    whole = ["0", "", "50", "80", "90", "95", "99", "99.5", "99.8", "99.9"]
+    assert labels(32) == whole
+    short = dict.fromkeys(["99.5", "99.8"], "")
+    assert labels(32, panels=3) == [short.get(label, label) for label in whole]
+
+
 def test_every_round_is_equally_wide():
     steps = np.diff(figures.spread(100 * (1 - 0.8 ** np.arange(30))))
     np.testing.assert_allclose(steps, steps[0])
@@ -74,6 +133,29 @@ def test_phenomenon_shows_the_noisiest_setting_and_names_its_phases():
     assert [text.get_text() for text in axes.texts] == ["light", "critical", "sweet", "collapsed"]
 
 
+def test_a_network_that_never_interpolates_has_no_end_of_interpolation():
+    frame = chain()
+    (axes,) = figures.draw("figure1_phenomenon", frame, early_stopping=RULE).axes
+    assert lines(axes, "end of interpolation")
+    never = frame.assign(train_accuracy=frame.train_accuracy - 2)
+    for without in (never, chain(rounds=4)):  # the latter interpolates to its last round
+        (axes,) = figures.draw("figure1_phenomenon", without, early_stopping=RULE).axes
+        assert not lines(axes, "end of interpolation")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "noise", "points"),
+    [
+        ("cifar10", "symmetric-0.1", 1),
+        ("cifar10", "symmetric-0.15", 0),
+        ("cifar100n", "human-noisy", 1),
+        ("cifar100n", "human", 1),
+    ],
+)
+def test_published_points_are_of_the_same_noise(dataset, noise, points):
+    assert len(list(figures._read_off(dataset, noise, "vit"))) == points
+
+
 def test_published_points_stand_beside_the_same_setting():
     figure = figures.draw("figure2_occurrence", study(), early_stopping=RULE)
     marked = {a.get_title() for a in figure.axes if lines(a, figures.HE)}
@@ -84,6 +166,29 @@ def test_the_teachers_own_curve_is_shown_if_it_is_another_model():
     figure = figures.draw("figure5_distillation", study(), early_stopping=RULE)
     shown = {a.get_title().split(",")[0]: bool(lines(a, figures.TEACHER)) for a in figure.axes}
     assert shown == {"vgg-5-5": True, "lenet-300-100": False}
+
+
+def test_students_of_students_have_panels_whose_titles_do_not_touch():
+    parts = [chain()]
+    for objective in (
+        "ce-wd0.0001",
+        *(f"kd-lenet-300-100-{k}-wd0.0001" for k in ("dense", "best")),
+    ):
+        parts.append(
+            chain(
+                teacher="best", teacher_model="lenet-300-100", teacher_chain="elsewhere",
+                teacher_objective=objective,
+            )
+        )  # fmt: skip
+    figure = figures.draw("figure5_distillation", pd.concat(parts))
+    figure.draw_without_rendering()
+    titles = [axes.title for axes in figure.axes]
+    wrapped = [title.get_text().replace("\n", "").replace(" ", "") for title in titles]
+    assert [w.rpartition("objective")[2] for w in wrapped] == [
+        "ce-wd0.0001", "kd-lenet-300-100-best-wd0.0001", "kd-lenet-300-100-dense-wd0.0001",
+    ]  # fmt: skip
+    extents = [title.get_window_extent() for title in titles]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(extents))
 
 
 def test_weights(tmp_path):

@@ -4,8 +4,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sdd import models
-from sdd.preparation import import_torchvision
 from sdd.models import vgg, vit
+from sdd.preparation import import_torchvision
 
 torch.set_num_threads(1)
 

@@ -121,7 +121,6 @@ def test_a_failure_ahead_is_left_to_its_own_job(chain, monkeypatch, reference):
     assert chain.job(1, ahead=3)["weights_sha256"] == reference[1]
     with pytest.raises(Divergence):
         chain.job(2)
-    assert "error: the loss is nan" in (chain.folder / "2.log").read_text()
 
 
 def test_a_killed_job_keeps_the_rounds_it_finished(chain, monkeypatch, reference):

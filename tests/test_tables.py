@@ -64,6 +64,28 @@ def test_chains_that_no_column_tells_apart_are_refused(tiny):
         tables.chains(pd.concat([tiny, twin]))
 
 
+def test_chains_differ_by_their_teachers_own_teacher():
+    """A student of a student: its teacher's teacher shows in teacher_objective only."""
+    taught = {"teacher": "best", "teacher_model": "lenet-300-100", "teacher_chain": "elsewhere"}
+    base = rounds([70, 60, 72])
+    direct = rounds([80, 79, 78], **taught)
+    second = rounds([85, 84, 83], teacher_objective="kd-lenet-300-100-best-wd0.0001", **taught)
+    third = rounds([75, 74, 73], teacher_objective="kd-lenet-300-100-dense-wd0.0001", **taught)
+    frame = pd.concat([base, direct, second, third])
+
+    table = tables.build("descent", frame, RULE)
+    assert table.n.tolist() == [1, 1, 1, 1] and table.teacher_objective.nunique() == 3
+    groups = list(tables.distillations(tables.chains(frame)))
+    assert [(g.teacher_objective, g.best.test_accuracy.iloc[0]) for g in groups] == [
+        ("ce-wd0.0001", 80),
+        ("kd-lenet-300-100-best-wd0.0001", 85),
+        ("kd-lenet-300-100-dense-wd0.0001", 75),
+    ]
+    header, *lines = tables.readable(tables.build("table2_distillation", frame, RULE))
+    column = [line[header.index("teacher's objective")] for line in lines]
+    assert column[:3] == ["-", "-", "ce-wd0.0001"]
+
+
 def test_table_1_by_hand(tiny):
     table = tables.build("table1_l2", tiny, RULE)
     whole, stopped, optimal = (row for _, row in table.iterrows())
@@ -120,6 +142,14 @@ def test_descent_by_hand(tiny):
     assert flat.valleys == 0 and math.isnan(flat.valley_round_mean) and math.isnan(flat.sweet_to)
 
 
+def test_a_model_that_never_interpolates_has_no_end_of_interpolation(tiny):
+    hard = tiny.weight_decay == 0.01
+    frame = tiny.assign(train_accuracy=tiny.train_accuracy.where(~hard, 61.0))
+    header, *rows = tables.readable(tables.build("descent", frame, RULE))
+    ends = {row[header.index("λ")]: row[header.index("fits noisy labels to [%]")] for row in rows}
+    assert ends == {"0.0001": "73.79", "0.01": "-"}
+
+
 def test_early_stopping_grid_holds_the_studys_own_rule(tiny):
     table = tables.build("early_stopping", tiny, RULE)
     base = table[(table.teacher == "none") & (table.weight_decay == 1e-4)]
@@ -137,10 +167,20 @@ def test_claims_by_hand(tiny):
     l2, best = ours[tables.OPTIMAL], ours[tables.BEST]
     assert l2["FLOPs saved against early stop"] == pytest.approx(100 * (1 - 10 / 8))
     assert l2["CO2 saved against no early stop"] == pytest.approx(100 * (1 - 15 / 21))
+    assert l2["test accuracy gained against no early stop"] == pytest.approx(2.5)
+    assert l2["test accuracy gained against early stop"] == pytest.approx(4.5)
+    sparse = 100 * (1 - 0.8 ** np.arange(7))
+    sparsity = "sparsity gained against"
+    assert l2[f"{sparsity} no early stop"] == pytest.approx(sparse[2] - sparse[5])
+    assert l2[f"{sparsity} early stop"] == pytest.approx(sparse[2] - sparse[1])
     assert l2["depth left of the valley"] == 0
     assert best["test accuracy gained against no early stop"] == pytest.approx(12.5)
     assert best["FLOPs saved against no early stop"] == 0
     assert best["FLOPs saved against no early stop, the teacher's counted"] == pytest.approx(-100)
+    assert best["test accuracy gained against early stop"] == pytest.approx(14.5)
+    assert best["FLOPs saved against early stop"] == pytest.approx(100 * (1 - 14 / 8))
+    assert best["CO2 saved against early stop"] == pytest.approx(100 * (1 - 21 / 12))
+    assert ours[tables.DENSE]["test accuracy gained against early stop"] == pytest.approx(9.5)
     gains = np.array([85, 85, 84.5, 85, 85, 84.5, 65]) - [70, 70, 60, 55, 60, 72, 50]
     assert best["test accuracy gained, mean over rounds"] == pytest.approx(gains.mean())
     assert best["depth left of the valley"] == pytest.approx(100 * 0.5 / 15)
@@ -154,6 +194,16 @@ def test_the_papers_claims_from_its_own_numbers(tiny):
     gained = "test accuracy gained against no early stop"
     assert paper[tables.BEST, gained] == pytest.approx(12.37)
     assert paper[tables.DENSE, gained] == pytest.approx(7.0)
+    assert paper[tables.OPTIMAL, gained] == pytest.approx(-2.99)
+    assert paper[tables.OPTIMAL, "sparsity gained against no early stop"] == pytest.approx(-12.68)
+    gained = "test accuracy gained against early stop"
+    assert paper[tables.OPTIMAL, gained] == pytest.approx(3.41)
+    assert paper[tables.BEST, gained] == pytest.approx(26.66)
+    assert paper[tables.DENSE, gained] == pytest.approx(21.29)
+    assert paper[tables.OPTIMAL, "sparsity gained against early stop"] == pytest.approx(-9.02)
+    assert paper[tables.BEST, "FLOPs saved against early stop"] == pytest.approx(-634.0, abs=0.05)
+    assert paper[tables.DENSE, "CO2 saved against early stop"] == pytest.approx(-633.3, abs=0.05)
+    assert table.claimed[tables.BEST, "FLOPs saved against early stop"] == ""
 
 
 def optimal(*curves):
@@ -194,10 +244,41 @@ def test_csv_round_trip(name, tmp_path):
 
 
 def test_what_all_rows_share_stands_above_them_once(tmp_path):
-    tables.write(tables.build("table2_distillation", study(), RULE), tmp_path / "t")
+    frame = study()
+    cifar = frame[frame.dataset == "cifar10"]
+    tables.write(tables.build("table2_distillation", cifar, RULE), tmp_path / "t")
     text = (tmp_path / "t.md").read_text()
     assert text.startswith("Everywhere: data set cifar10; ") and text.count("cifar10") == 1
     assert (tmp_path / "t.tex").read_text().startswith("% Everywhere: data set cifar10; ")
+    above, _, header = text.splitlines()[:3]
+    taught = "teacher's model resnet18; teacher's objective ce-wd0.0001; α 0.8; τ 10."
+    assert above.endswith(f" With a teacher: {taught}") and "teacher's model" not in header
+    assert len(text.splitlines()) == 2 + 2 + 4
+
+
+def test_a_plain_study_says_once_that_it_has_no_teacher(tmp_path):
+    tables.write(tables.build("descent", chain(seed=1), RULE), tmp_path / "one")
+    assert (tmp_path / "one.md").read_text().startswith("| data set |")
+    both = pd.concat([chain(weight_decay=w) for w in (1e-4, 1e-2)])
+    tables.write(tables.build("descent", both, RULE), tmp_path / "two")
+    above, _, header = (tmp_path / "two.md").read_text().splitlines()[:3]
+    assert above == (
+        "Everywhere: data set mnist-5k; label noise 40 % symmetric noise; model lenet-300-100; "
+        "teacher none."
+    )
+    assert header.startswith("| λ | seeds | seeds with a valley |")
+
+
+def test_files_are_replaced_and_not_written_in_place(tmp_path):
+    table = tables.build("descent", chain(), RULE)
+    for suffix in ("csv", "md", "tex"):
+        (tmp_path / f"old.{suffix}").write_text("as it was")
+        (tmp_path / f"t.{suffix}").hardlink_to(tmp_path / f"old.{suffix}")
+    tables.write(table, tmp_path / "t")
+    for suffix in ("csv", "md", "tex"):
+        assert (tmp_path / f"old.{suffix}").read_text() == "as it was"
+        assert (tmp_path / f"t.{suffix}").read_text() != "as it was"
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_reading_one_seed_and_nothing_measured():
@@ -244,6 +325,8 @@ def test_a_chain_that_ended_early():
     [
         ("symmetric-0.4", "40 % symmetric noise"),
         ("pair-flip-0.05", "5 % pair-flip noise"),
+        ("symmetric-1e-05", "0.001 % symmetric noise"),
+        ("human-worse", "human-worse"),
         ("clean", "clean"),
     ],
 )

@@ -5,6 +5,7 @@ thing and reads what a dry run would do.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import Workflow
+from conftest import ROOT, Workflow, merge
 
+from sdd.study import Study
+
+STUDIES = ROOT / "workflow" / "studies"
 SMOKE = ("--configfile", "workflow/studies/smoke.yaml")
 CHAIN = "mnist-5k/symmetric-0.4/lenet-300-100/{}/seed{}"
 PLAIN, STRONG = "ce-wd0.0001", "ce-wd0.01"
@@ -223,10 +227,23 @@ def test_touched_weights_run_nothing(finished):
     assert finished.planned(*SMOKE) == set()
 
 
-def test_edited_metrics_run_what_reads_them(edited, finished):
-    metrics = "results/smoke/chains/" + CHAIN.format(STRONG, 1) + "/round02/metrics.json"
-    edited(metrics, lambda text: text.replace('"round": 2', '"round":  2'))
-    assert finished.planned(*SMOKE) == rounds([STRONG], [3]) | RESULTS
+def test_edited_metrics_run_what_follows_from_them(edited, finished):
+    metrics = "results/smoke/chains/" + CHAIN.format(STRONG, 1) + "/round01/metrics.json"
+    edited(metrics, lambda text: text.replace('"round": 1', '"round":  1'))
+    assert finished.planned(*SMOKE) == rounds([STRONG], [2, 3]) | RESULTS
+
+
+def test_edited_metrics_of_a_teacher_run_its_students(edited, finished):
+    metrics = "results/smoke/chains/" + CHAIN.format(PLAIN, 1) + "/round00/metrics.json"
+    edited(metrics, lambda text: text.replace('"round": 0', '"round":  0'))
+    choices = {chosen("best"), chosen("dense")}
+    expected = rounds([PLAIN], [1, 2, 3]) | choices | rounds([BEST, DENSE]) | RESULTS
+    assert finished.planned(*SMOKE) == expected
+
+
+def test_an_edited_caption_makes_the_report_anew(edited, finished):
+    edited("workflow/report/figure3_l2.rst", lambda text: text + "\nMore.\n")
+    assert finished.planned(*SMOKE) == {HTML}
 
 
 def test_a_longer_teacher_chain_retrains_no_student(finished, tmp_path):
@@ -265,7 +282,7 @@ def test_several_rounds_a_job_give_the_same_files(finished, tmp_path):
     copy.snakemake(*SMOKE, "segments.yaml")
     for path, sha in before.items():
         assert json.loads((copy.folder / path).read_text())["weights_sha256"] == sha
-    assert not (copy.folder / "results/smoke/.state/mnist-5k").exists()
+    assert not list((copy.folder / "results/smoke/.state").iterdir())
     # And back again: nothing to do.
     assert "Nothing to be done" in copy.snakemake(*SMOKE).stdout
 
@@ -304,15 +321,37 @@ def test_a_failed_training_keeps_what_was_finished(workflow):
     assert "at learning rate 1e+30" in out
     assert (workflow.folder / "resources/datasets/mnist-5k/dataset.json").exists()
     assert not (workflow.folder / target).exists()
+    log = workflow.folder / f"results/mnist5k/logs/chains/{CHAIN.format(PLAIN, 1)}/round00.log"
+    assert "error: " in log.read_text() and "the loss is" in log.read_text()
 
 
-def test_a_gpu_is_taken_by_one_training_at_a_time(workflow):
-    (workflow.folder / "gpu.yaml").write_text("device: cuda\n")
-    out = workflow.snakemake("--dry-run", "--configfile", "gpu.yaml").stdout
-    assert "gpu" in out
+def test_a_failed_preparation_says_why_in_terminal_and_log(workflow):
+    (workflow.folder / "bad.yaml").write_text("data: {folder: nowhere}\n")
+    facts = "resources/datasets/cifar10/dataset.json"
+    out = workflow.snakemake(facts, "--configfile", "bad.yaml", fails=True).stdout
+    log = workflow.folder / "resources/datasets/cifar10/prepare.log"
+    for text in (out, log.read_text()):
+        assert "error: cifar10: cannot read CIFAR10 in nowhere" in text
 
 
-@pytest.mark.parametrize("study", ["config.yaml", SMOKE[1]])
-def test_a_dry_run_of_a_shipped_study_plans(workflow, study):
-    out = workflow.snakemake("--dry-run", "--quiet", "--configfile", study).stdout
-    assert "Error" not in out
+def test_on_one_machine_trainings_share_the_cores_and_a_gpu_runs_one(workflow):
+    data = "resources/datasets/mnist-5k/dataset.json"
+    said = workflow.snakemake(data).stdout
+    assert 'gpu=Resource("gpu", 1)' in said
+    assert f'trainings=Resource("trainings", {os.cpu_count()})' in said
+    (workflow.folder / data).unlink()
+    said = workflow.snakemake(data, "--resources", "gpu=3", "trainings=5").stdout
+    assert 'gpu=Resource("gpu", 3)' in said and 'trainings=Resource("trainings", 5)' in said
+
+
+TRAININGS = ("train_dense", "prune_retrain", "distill_dense", "distill_retrain")
+
+
+@pytest.mark.parametrize("study", sorted(path.name for path in STUDIES.glob("*.yaml")))
+def test_a_dry_run_plans_every_training_of_a_shipped_study(workflow, embedded, study):
+    overlay = yaml.safe_load((STUDIES / study).read_text())
+    built = Study.from_config(merge(embedded, overlay))
+    jobs = workflow.counted("--configfile", f"workflow/studies/{study}")
+    assert sum(jobs.get(rule, 0) for rule in TRAININGS) == len(built.chains) * (built.rounds + 1)
+    assert jobs.get("select_teacher", 0) == len(built.teachers)
+    assert jobs["html_report"] == 1

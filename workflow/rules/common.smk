@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from importlib.metadata import version
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
 sys.path.insert(0, workflow.basedir)
@@ -98,9 +99,13 @@ def report_spec(stage, **look):
 
 
 def uses_gpu():
-    """Whether the trainings run on a GPU, judged without importing torch."""
-    on_auto = config["device"] == "auto" and shutil.which("nvidia-smi") is not None
-    return int(config["device"] == "cuda" or on_auto)
+    """Whether the trainings run on a GPU, judged on this machine without importing torch."""
+    if config["device"] == "auto":
+        return int(
+            shutil.which("nvidia-smi") is not None
+            and "cpu" not in version("torch")
+        )
+    return int(config["device"] == "cuda")
 
 
 def rounds():
@@ -121,6 +126,11 @@ def figures():
 
 def tables():
     return [f"{REPORTS}/tables/{name}.csv" for name in STUDY.tables()]
+
+
+def captions():
+    names = ["workflow", *STUDY.tables(), *STUDY.figures()]
+    return [f"{workflow.basedir}/workflow/report/{name}.rst" for name in names]
 
 
 def histograms(name="metrics.json"):

@@ -15,7 +15,7 @@ rule prepare_dataset:
         "Preparing {wildcards.dataset}"
     shell:
         "python -m sdd prepare_dataset --spec {params.spec:q} --output {output.facts}"
-        " > {log}"
+        " --log {log}"
 
 
 rule noisy_labels:
@@ -37,4 +37,4 @@ rule noisy_labels:
         "Labels of {wildcards.dataset}, {wildcards.noise}, seed {wildcards.seed}"
     shell:
         "python -m sdd noisy_labels --spec {params.spec:q} --dataset {input.dataset}"
-        " --output {output.facts} > {log}"
+        " --output {output.facts} --log {log}"

@@ -12,8 +12,8 @@ checkpoint select_teacher:
     message:
         "Choosing the {wildcards.which} teacher from {wildcards.chain}"
     shell:
-        "python -m sdd select_teacher --spec {params.spec:q} --output {output} {input}"
-        " > {log}"
+        "python -m sdd select_teacher --spec {params.spec:q} --output {output}"
+        " --log {log} {input}"
 
 
 use rule train_dense as distill_dense with:

@@ -19,7 +19,7 @@ rule collect_rounds:
     message:
         "Collecting every round of {STUDY.name}"
     shell:
-        "python -m sdd collect_rounds --spec {params.spec:q} --output {output} > {log}"
+        "python -m sdd collect_rounds --spec {params.spec:q} --output {output} --log {log}"
 
 
 # A rule for each table and figure, since a caption's path takes no wildcards.
@@ -48,7 +48,7 @@ for name in STUDY.tables():
             f"Table {name}"
         shell:
             "python -m sdd table --spec {params.spec:q} --rounds {input.rounds}"
-            " --output {output.csv} > {log}"
+            " --output {output.csv} --log {log}"
 
 
 for name in STUDY.figures():
@@ -82,7 +82,7 @@ for name in STUDY.figures():
             f"Figure {name}"
         shell:
             "python -m sdd {params.stage} --spec {params.spec:q} --rounds {input.rounds}"
-            " --output {output.png} {input.metrics} > {log}"
+            " --output {output.png} --log {log} {input.metrics}"
 
 
 rule study_config:
@@ -97,13 +97,14 @@ rule study_config:
     message:
         "The study's whole config"
     shell:
-        "echo {params.config:q} > {output} 2> {log}"
+        "echo {params.config:q} > {output}.part 2> {log} && mv {output}.part {output}"
 
 
 rule html_report:
     input:
         config=f"{REPORTS}/study.json",
         results=[tables(), figures()],
+        captions=captions(),
     output:
         f"{REPORTS}/report.html",
     log:
