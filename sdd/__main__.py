@@ -86,11 +86,12 @@ def figure(args: argparse.Namespace) -> None:
     from sdd import figures
     from sdd.settings import EarlyStopping
 
+    rule = args.spec.get("early_stopping")
     drawn = figures.draw(
         args.spec["name"],
         pd.read_csv(args.rounds),
         palette=args.spec["palette"],
-        early_stopping=EarlyStopping(**args.spec["early_stopping"]),
+        early_stopping=EarlyStopping(**rule) if rule else None,
     )
     figures.write(drawn, args.output.with_suffix(""))
 

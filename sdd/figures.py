@@ -514,4 +514,5 @@ def _say_what_differs(panels: Sequence[Axes], groups: Sequence[Any]) -> None:
         setting, noise = axes.get_title().split("\n")
         parts = [noise, *(f"{names[field]} {getattr(group, field)}" for field in differing)]
         letters = 100 // axes.get_gridspec().ncols
-        axes.set_title(f"{setting}\n{textwrap.fill(', '.join(parts), letters)}")
+        wrapped = textwrap.fill(", ".join(parts), letters, break_on_hyphens=False)
+        axes.set_title(f"{setting}\n{wrapped}")

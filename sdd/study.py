@@ -183,6 +183,9 @@ class Study:
         return [(chain, round) for chain in chains for round in (0, HISTOGRAM_ROUND)]
 
 
+# Figures that use the rule of early stopping: for phases, or to choose a weight decay.
+RULED_FIGURES = ("figure1_phenomenon", "figure3_l2", "figure4_weights")
+
 # Figure 4 of the paper: at a sparsity of 48.8 %, three prunings of 20 %.
 HISTOGRAM_ROUND = 3
 

@@ -169,18 +169,10 @@ def test_the_teachers_own_curve_is_shown_if_it_is_another_model():
 
 
 def test_students_of_students_have_panels_whose_titles_do_not_touch():
-    parts = [chain()]
-    for objective in (
-        "ce-wd0.0001",
-        *(f"kd-lenet-300-100-{k}-wd0.0001" for k in ("dense", "best")),
-    ):
-        parts.append(
-            chain(
-                teacher="best", teacher_model="lenet-300-100", teacher_chain="elsewhere",
-                teacher_objective=objective,
-            )
-        )  # fmt: skip
-    figure = figures.draw("figure5_distillation", pd.concat(parts))
+    student = {"teacher": "best", "teacher_model": "lenet-300-100", "teacher_chain": "elsewhere"}
+    of_students = [f"kd-lenet-300-100-{which}-wd0.0001" for which in ("dense", "best")]
+    parts = [chain(teacher_objective=o, **student) for o in ("ce-wd0.0001", *of_students)]
+    figure = figures.draw("figure5_distillation", pd.concat([chain(), *parts]))
     figure.draw_without_rendering()
     titles = [axes.title for axes in figure.axes]
     wrapped = [title.get_text().replace("\n", "").replace(" ", "") for title in titles]

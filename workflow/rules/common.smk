@@ -94,16 +94,23 @@ def rounds_ahead(wildcards):
     return min(length, STUDY.rounds - number + 1) if first else 1
 
 
-def report_spec(stage, **look):
-    return studies.params(look | {"early_stopping": config["early_stopping"]}, stage)
+def table_spec(name):
+    spec = {"name": name, "early_stopping": config["early_stopping"]}
+    return studies.params(spec, "table")
+
+
+def figure_spec(name, stage):
+    look = {"name": name, "palette": config["figures"]["palette"]}
+    if name in studies.RULED_FIGURES:
+        look["early_stopping"] = config["early_stopping"]
+    return studies.params(look, stage)
 
 
 def uses_gpu():
     """Whether the trainings run on a GPU, judged on this machine without importing torch."""
     if config["device"] == "auto":
         return int(
-            shutil.which("nvidia-smi") is not None
-            and "cpu" not in version("torch")
+            shutil.which("nvidia-smi") is not None and "cpu" not in version("torch")
         )
     return int(config["device"] == "cuda")
 

@@ -43,7 +43,7 @@ for name in STUDY.tables():
         conda:
             "../../envs/sdd.yaml"
         params:
-            spec=report_spec("table", name=name),
+            spec=table_spec(name),
         message:
             f"Table {name}"
         shell:
@@ -77,7 +77,7 @@ for name in STUDY.figures():
             "../../envs/sdd.yaml"
         params:
             stage=stage,
-            spec=report_spec(stage, name=name, palette=config["figures"]["palette"]),
+            spec=figure_spec(name, stage),
         message:
             f"Figure {name}"
         shell:
