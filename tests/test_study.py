@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 import subprocess
 import sys
 
@@ -39,6 +40,11 @@ def test_the_embedded_study_has_twelve_chains_of_32_rounds(embedded):
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_shipped_studies_are_valid(embedded, overlay):
     assert build(merge(embedded, yaml.safe_load(overlay.read_text()))).chains
+
+
+def test_the_study_in_the_readme_is_valid(embedded):
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(build(merge(embedded, yaml.safe_load(text))).chains) == 9
 
 
 @pytest.mark.parametrize(
