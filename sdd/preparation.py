@@ -212,9 +212,9 @@ _schemas: list[Any] = []  # torch forgets a library's definitions when it is col
 def import_torchvision() -> ModuleType:
     """torchvision.datasets, even beside a torch build that torchvision's operators do not fit.
 
-    The default torchvision is compiled for CUDA. With a CPU build of torch its compiled operators do
-    not load, and its import fails for want of two schemas. Data sets need no operator, so
-    defining the schemas is enough.
+    The default torchvision is compiled for CUDA. With a CPU build of torch its operators do not
+    load, and its import fails for want of two schemas. Data sets need no operator, so defining
+    the schemas is enough.
     """
     import torch
 
