@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdd import checkpoint, labelling, preparation, rounds
+from sdd import checkpoint, rounds
 from sdd.errors import CheckpointError, DataError, DeviceError, Divergence
 from sdd.segment import Inputs
 
@@ -18,19 +18,6 @@ RECIPE = {
     "augmentation": "none", "precision": "float32", "channels_last": False,
 }  # fmt: skip
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    preparation.prepare("mnist-5k", folder)
-    spec = {
-        "noise": {"kind": "symmetric", "rate": 0.4, "labels": None},
-        "validation": {"fraction": 0.125, "labels": "clean"},
-        "seed": 1,
-    }
-    labelling.make(spec, folder, folder / "labels.json")
-    return folder
 
 
 def run(data, folder, round=0, chain="c", teacher=None, **changes):

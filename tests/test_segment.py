@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from sdd import labelling, preparation, segment
+from sdd import segment
 from sdd.errors import Divergence
 from sdd.segment import Inputs
 
@@ -16,19 +16,6 @@ RECIPE = {
     "epochs": 1, "schedule": "constant", "momentum": 0.9, "milestones": [], "factor": 0.1,
     "augmentation": "none", "precision": "float32", "channels_last": False,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    preparation.prepare("mnist-5k", folder)
-    spec = {
-        "noise": {"kind": "symmetric", "rate": 0.4, "labels": None},
-        "validation": {"fraction": 0.125, "labels": "clean"},
-        "seed": 1,
-    }
-    labelling.make(spec, folder, folder / "labels.json")
-    return folder
 
 
 class Chain:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
 sys.path.insert(0, workflow.basedir)
@@ -22,7 +22,9 @@ CHAIN = f"{RESULTS}/chains/{{chain}}"
 
 wildcard_constraints:
     chain=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
-    labels=r"[^/]+/[^/]+/seed\d+",
+    dataset="[^/]+",
+    noise="[^/]+",
+    seed=r"\d+",
     round=r"\d\d+",
     which="best|dense",
 
@@ -108,11 +110,13 @@ def figure_spec(name, stage):
 
 def uses_gpu():
     """Whether the trainings run on a GPU, judged on this machine without importing torch."""
-    if config["device"] == "auto":
-        return int(
-            shutil.which("nvidia-smi") is not None and "cpu" not in version("torch")
-        )
-    return int(config["device"] == "cuda")
+    if config["device"] != "auto":
+        return int(config["device"] == "cuda")
+    try:
+        without_cuda = "cpu" in version("torch")
+    except PackageNotFoundError:  # torch is in the jobs' environment only
+        without_cuda = False
+    return int(shutil.which("nvidia-smi") is not None and not without_cuda)
 
 
 def rounds():
