@@ -8,12 +8,16 @@ not wait for torch; these imports also tell `sdd.fingerprint` which code the sta
 
 import argparse
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from sdd.errors import SddError
+from sdd.errors import DiskFull, SddError
+from sdd.files import is_full
 
 
 def prepare_dataset(args: argparse.Namespace) -> None:
@@ -38,16 +42,26 @@ def train_round(args: argparse.Namespace) -> None:
     """Train one round of a chain, and maybe some ahead of it: dense, or prune and retrain."""
     from sdd import segment
 
+    signal.signal(signal.SIGTERM, _interrupt_once)
+    signal.signal(signal.SIGINT, _interrupt_once)
     metrics = segment.run(
         args.spec,
-        segment.Inputs(args.dataset, args.labels, args.parent, args.teacher),
+        segment.Inputs(args.dataset, args.labels, args.parent, args.teacher, args.teacher_logits),
         output=args.output,
         log=args.log,
         state=args.state,
         ahead=args.ahead,
+        save_every=args.save_every,
         device=args.device,
     )
     print(segment.summary(metrics), file=sys.stderr)
+
+
+def _interrupt_once(*_: object) -> None:
+    """Whoever ends a job must not disturb it while it saves its progress."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def select_teacher(args: argparse.Namespace) -> None:
@@ -57,6 +71,23 @@ def select_teacher(args: argparse.Namespace) -> None:
 
     choice = selection.select_teacher([read_json(path) for path in args.inputs], args.spec["which"])
     write_json(args.output, choice)
+
+
+def teacher_logits(args: argparse.Namespace) -> None:
+    """Tabulate a teacher's answers to every image under every outcome of the augmentation."""
+    from sdd import teacher_logits as tables_of_answers
+    from sdd.devices import choose_device
+
+    with args.log.open("w") as file:
+        tables_of_answers.make(
+            args.spec,
+            dataset=args.dataset,
+            labels=args.labels,
+            teacher=args.teacher,
+            output=args.output,
+            device=choose_device(args.device),
+            log=partial(print, file=file, flush=True),
+        )
 
 
 def collect_rounds(args: argparse.Namespace) -> None:
@@ -112,13 +143,17 @@ def figure_of_weights(args: argparse.Namespace) -> None:
 STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
     prepare_dataset: (),
     noisy_labels: ("dataset",),
-    train_round: ("dataset", "labels", "parent", "teacher", "state", "ahead", "device"),
+    train_round: (
+        "dataset", "labels", "parent", "teacher", "teacher_logits", "state", "ahead",
+        "save_every", "device",
+    ),
     select_teacher: ("inputs",),
+    teacher_logits: ("dataset", "labels", "teacher", "device"),
     collect_rounds: (),
     table: ("rounds",),
     figure: ("rounds",),
     figure_of_weights: ("rounds", "inputs"),
-}
+}  # fmt: skip
 
 
 def main() -> None:
@@ -135,6 +170,8 @@ def main() -> None:
                 command.add_argument("inputs", type=Path, nargs="+")
             elif option == "ahead":
                 command.add_argument("--ahead", type=int, default=1)
+            elif option == "save_every":
+                command.add_argument("--save_every", type=float, default=60.0)
             elif option == "device":
                 command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
             else:  # an option without a value: the rule has no such input
@@ -143,12 +180,18 @@ def main() -> None:
     args.log.write_text("")
     try:
         args.stage(args)
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what was trained is kept, and run again it goes on from there")
     except Exception as error:
-        with args.log.open("a") as log:
+        if is_full(error) and not isinstance(error, SddError):
+            error = DiskFull(f"the disk is full: {error}. Make room and run snakemake again.")
+        with suppress(OSError), args.log.open("a") as log:
             if isinstance(error, SddError):
                 print(f"error: {error}", file=log)
-                sys.exit(f"error: {error}")
-            traceback.print_exc(file=log)
+            else:
+                traceback.print_exc(file=log)
+        if isinstance(error, SddError):
+            sys.exit(f"error: {error}")
         raise
 
 

@@ -10,18 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-PADDING = 4  # pixels
-OFFSETS = 2 * PADDING + 1  # crops along one axis
+from sdd.settings import FLIP_CROPS, OFFSETS, PADDING
 
 # Outcome (flipped * OFFSETS + row) * OFFSETS + column, where (row, column) is the upper left
 # corner of the crop in the padded image.
-OUTCOMES = 2 * OFFSETS**2
 IDENTITY = PADDING * OFFSETS + PADDING
 
 
 def draw(count: int, generator: torch.Generator) -> Tensor:
     """[count] outcomes, int64, independent and uniform, on the generator's device."""
-    return torch.randint(OUTCOMES, (count,), generator=generator, device=generator.device)
+    return torch.randint(FLIP_CROPS, (count,), generator=generator, device=generator.device)
 
 
 def flip_and_crop(images: Tensor, outcomes: Tensor) -> Tensor:

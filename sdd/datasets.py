@@ -10,7 +10,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from sdd.errors import DataError
-from sdd.files import read_json, sha256
+from sdd.files import map_arrays, read_json, sha256
 
 Arrays = dict[str, NDArray]
 
@@ -103,10 +103,9 @@ def load(folder: Path) -> Arrays:
 
     `train_images` and `test_images` uint8 [N, C, H, W]; `train_labels`, `test_labels` and, in
     the order of the former, `human_<kind>` int64 [N]. Raises DataError when the file is missing
-    or not, to the byte, the one that was prepared.
+    or not, to the byte, the one that was prepared. The arrays are mapped, not read: jobs side by
+    side share one copy of them in memory.
     """
-    from safetensors.numpy import load_file
-
     data, facts = folder / DATA, read_json(folder / FACTS)
     if not data.exists():
         raise DataError(f"{data} is missing. {_remedy(folder)}")
@@ -117,7 +116,7 @@ def load(folder: Path) -> Arrays:
         )
     if sha256(data) != facts["sha256"]:
         raise DataError(f"{data} was altered: its sha256 is not as recorded. {_remedy(folder)}")
-    return load_file(data)
+    return map_arrays(data)
 
 
 def _remedy(folder: Path) -> str:

@@ -37,6 +37,7 @@ from typing import Protocol, Self
 JOULES_PER_KWH = 3.6e6
 SAMPLE_EVERY_S = 1.0
 FIRST_SAMPLE_S = 10.0  # at most this long a training that has ended waits for its first sample
+SOON_S = 1.0  # as long waits a training that is interrupted
 LOCK_S = 2.0  # a ledger is held for microseconds; whoever waits longer gives the measurement up
 
 
@@ -67,6 +68,23 @@ class EnergyReading:
 
     def to_dict(self) -> dict[str, float | str | None]:
         return asdict(self)
+
+    def after(self, earlier: EnergyReading) -> EnergyReading:
+        """What both took: of a training that was interrupted and went on."""
+        parts, seconds = (earlier, self), earlier.seconds + self.seconds
+        for part in parts:
+            if part.energy_kwh is None:
+                return EnergyReading.unknown(f"in a part of the training, {part.reason}", seconds)
+        whole = [p.power_w * p.seconds for p in parts]
+        return replace(
+            self,
+            energy_kwh=earlier.energy_kwh + self.energy_kwh,
+            co2_g=earlier.co2_g + self.co2_g,
+            method=" and ".join(dict.fromkeys(p.method for p in parts)),
+            power_w=sum(whole) / seconds,
+            share=sum(p.share * j for p, j in zip(parts, whole, strict=True)) / sum(whole),
+            seconds=seconds,
+        )
 
 
 # --- The ledger: who shares a device, and for how long ---
@@ -131,6 +149,11 @@ class Job:
         with self._look():
             pass
 
+    def so_far(self) -> Stay:
+        """How long this job has run, and how much of it was its own."""
+        with self._look() as tally:
+            return self._stay(tally)
+
     def finish(self) -> Stay:
         """Leave the ledger (once), and say how long this job ran and how much of it was its own."""
         try:
@@ -140,6 +163,9 @@ class Job:
                 os.unlink(self._path)
         finally:
             os.close(self._fd)
+        return self._stay(tally)
+
+    def _stay(self, tally: Tally) -> Stay:
         start = self._start
         return Stay(start.clock_s, tally.clock_s, tally.fair_s - start.fair_s)
 
@@ -415,15 +441,22 @@ class _Sampler(threading.Thread):
         with _kept(self._failures):
             self._stay = self._job.finish()
 
-    def result(self, patience_s: float) -> Measured:
+    def so_far(self, patience_s: float) -> Measured:
         """Raises what went wrong, at any time since the start."""
+        return self._measured(self._job.so_far(), patience_s)
+
+    def result(self, patience_s: float) -> Measured:
+        """After `stop`. Raises what went wrong, at any time since the start."""
+        return self._measured(self._stay, patience_s)
+
+    def _measured(self, stay: Stay | None, patience_s: float) -> Measured:
         answered = self._read_once.wait(patience_s)
         watts = list(self._watts)  # the thread may still be adding to it
         if self._failures:
             raise self._failures[0]
         if not watts:
             raise EnergyError("no power above 0 W was read" if answered else "no timely answer")
-        return Measured(sum(watts) / len(watts), self._stay, self._method)
+        return Measured(sum(watts) / len(watts), stay, self._method)
 
 
 class EnergyMeter:
@@ -453,6 +486,15 @@ class EnergyMeter:
                 sampler.start()
         return self
 
+    def so_far(self) -> EnergyReading:
+        """What it took up to now, inside the block."""
+        seconds = time.monotonic() - self._entered
+        failures = list(self._failures)
+        if not failures:
+            with _kept(failures):
+                return self._read(lambda sampler: sampler.so_far(SOON_S))
+        return EnergyReading.unknown(_why(failures[0]), seconds)
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         seconds = time.monotonic() - self._entered
         for sampler in self._samplers:
@@ -460,15 +502,16 @@ class EnergyMeter:
         if not self._failures:
             with _kept(self._failures):
                 # A training that failed is not kept from saying so.
-                self.reading = self._read(patience_s=FIRST_SAMPLE_S if kind is None else 0.0)
+                patience_s = FIRST_SAMPLE_S if kind is None else 0.0
+                self.reading = self._read(lambda sampler: sampler.result(patience_s))
         if self._failures:
             self.reading = EnergyReading.unknown(_why(self._failures[0]), seconds)
 
-    def _read(self, patience_s: float) -> EnergyReading:
+    def _read(self, measure: Callable[[_Sampler], Measured]) -> EnergyReading:
         measured, missing = [], []
         for sampler in self._samplers:
             try:
-                measured.append(sampler.result(patience_s))
+                measured.append(measure(sampler))
             except Exception as failure:
                 if sampler.part.required:
                     raise

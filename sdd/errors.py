@@ -17,6 +17,10 @@ class CheckpointError(SddError):
     """A round's weights are damaged or belong to something else."""
 
 
+class DiskFull(SddError):
+    """A file could not be written whole; what stood at its path before still does."""
+
+
 class DeviceError(SddError):
     """The device that was asked for is not there."""
 

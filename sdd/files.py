@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and are read back with a name to every failure."""
 
+import errno
 import hashlib
 import json
 import os
@@ -7,43 +8,96 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sdd.errors import DataError
+from sdd.errors import DataError, DiskFull
+from sdd.settings import canonical
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CHECKSUM = "checksum"  # the key of a JSON file's own sha256
+
+# The types of safetensors' format that data sets and tables are stored in.
+_TYPES = {"U8": "u1", "I64": "<i8", "F16": "<f2", "F32": "<f4"}
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes `path` when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    """A temporary path in the same folder that becomes `path` when the block ends well.
+
+    Raises DiskFull when there is no room for it.
+    """
     try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp's 0600 would hide results from a group's members
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)  # mkstemp's 0600 would hide results from a group's members
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except Exception as error:
+        if is_full(error):
+            raise DiskFull(
+                f"{path} cannot be written: the disk is full. Free some space and run snakemake "
+                "again; what was finished is kept."
+            ) from None
+        raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def is_full(error: Exception) -> bool:
+    """Whether a disk or a quota is full. safetensors reports it in words only."""
+    return any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes `value` with its own checksum, which `read_json` insists on."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")
+        sealed = value | {CHECKSUM: _checksum(value)}
+        temporary.write_text(json.dumps(sealed, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Raises DataError, naming the file, when it is missing or damaged."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises DataError, naming the file, when it is missing, damaged or not as it was written."""
+    repair = "Delete it and run snakemake again."
     try:
-        return json.loads(path.read_text())
+        value = json.loads(path.read_text())
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run snakemake again to make it.") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(
-            f"{path} is damaged ({error}). Delete it and run snakemake again."
-        ) from None
+        raise DataError(f"{path} is damaged ({error}). {repair}") from None
+    if not isinstance(value, dict) or value.pop(CHECKSUM, None) != _checksum(value):
+        raise DataError(f"{path} was altered: it does not match its checksum. {repair}")
+    return value
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def map_arrays(path: Path) -> "dict[str, NDArray]":
+    """The arrays of a safetensors file, mapped: jobs side by side share one copy in memory.
+
+    Writing to them changes the process's own copy, never the file. The file must be whole.
+    """
+    import numpy as np
+
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    return {
+        name: np.memmap(
+            path, _TYPES[entry["dtype"]], "c", 8 + length + entry["data_offsets"][0],
+            tuple(entry["shape"]),
+        )
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }  # fmt: skip

@@ -31,6 +31,12 @@ class Optimizer:
         else:
             self._momenta = [torch.zeros_like(p) for p in self._parameters]
 
+    def tensors(self) -> list[Tensor]:
+        """Its whole state, in place: momenta, or AdamW's moments and steps."""
+        if self._recipe.optimizer == "adamw":
+            return [*self._means, *self._squares, *self._steps]
+        return self._momenta
+
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         gradients: list[Tensor] = [p.grad for p in self._parameters]

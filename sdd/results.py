@@ -23,9 +23,10 @@ def collect(spec: dict[str, Any], output: Path) -> None:
         for path in study.teachers
     }
     rows = [
-        _row(study.name, experiment, chain, round, folder, chosen, intensity)
+        _row(study.name, experiment, chain, round, folder, chosen, answers, intensity)
         for experiment, chains in study.experiments.items()
         for chain in chains
+        for answers in [_answers(study, chain, folder, intensity)]
         for round in range(study.rounds + 1)
     ]
     with replacing(output) as temporary:
@@ -39,17 +40,18 @@ def _row(
     round: int,
     folder: Path,
     chosen: dict[str, int],
+    answers: dict[str, Any],
     intensity: float | None,
 ) -> dict[str, Any]:
     path = folder / "chains" / chain.path / f"round{round:02d}" / "metrics.json"
     metrics = read_json(path)
-    if (metrics["spec"]["chain"], metrics["round"]) != (chain.path, round):
+    if metrics["spec"] != metrics["spec"] | chain.spec(round):
         raise DataError(
-            f"{path} holds round {metrics['round']} of {metrics['spec']['chain']}. Delete it and "
-            "run snakemake again."
+            f"{path} is of another training: round {metrics['round']} of "
+            f"{metrics['spec']['chain']}, or with other settings. Delete it and run snakemake "
+            "again."
         )
     teacher, distillation, energy = chain.teacher, chain.distillation, metrics["energy"]
-    kwh, grams = energy["energy_kwh"], energy["co2_g"]
     return {
         "study": study,
         "experiment": experiment,
@@ -64,6 +66,7 @@ def _row(
         "teacher_round": chosen[teacher.path] if teacher else None,
         "teacher_objective": teacher.chain.objective if teacher else None,
         "teacher_model": teacher.chain.model if teacher else None,
+        **answers,
         "alpha": distillation.alpha if distillation else None,
         "temperature": distillation.temperature if distillation else None,
         "seed": chain.seed,
@@ -83,8 +86,31 @@ def _row(
         "flops": metrics["flops"],
         "flops_computed": metrics["flops_computed"],
         "seconds": metrics["seconds"],
-        "energy_kwh": kwh,
-        "co2_g": kwh * intensity if kwh is not None and intensity is not None else grams,
+        "energy_kwh": energy["energy_kwh"],
+        "co2_g": _grams(energy, intensity),
         "energy_method": energy["method"],
         "device": metrics["device"],
     }
+
+
+def _answers(
+    study: Study, chain: Chain, folder: Path, intensity: float | None
+) -> dict[str, float | None]:
+    """What the table of the teacher's answers cost; empty where there is none."""
+    cost: dict[str, float | None] = dict.fromkeys(["flops", "seconds", "energy_kwh", "co2_g"])
+    if chain.teacher and study.tabulated(chain):
+        answers = folder / "teachers" / chain.answers
+        facts, spent = read_json(answers / "logits.json"), read_json(answers / "cost.json")
+        cost = {
+            "flops": facts["flops"],
+            "seconds": spent["seconds"],
+            "energy_kwh": spent["energy"]["energy_kwh"],
+            "co2_g": _grams(spent["energy"], intensity),
+        }
+    return {f"teacher_logits_{name}": value for name, value in cost.items()}
+
+
+def _grams(energy: dict[str, Any], intensity: float | None) -> float | None:
+    """The CO2 of an energy reading, at the study's carbon intensity where it sets one."""
+    kwh = energy["energy_kwh"]
+    return kwh * intensity if kwh is not None and intensity is not None else energy["co2_g"]

@@ -6,24 +6,35 @@ A round leaves two files side by side: `model.safetensors` and `metrics.json`, i
 import copy
 import math
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sdd import checkpoint, compaction, cost, datasets, models, pruning, training
+from sdd import (
+    checkpoint,
+    compaction,
+    cost,
+    datasets,
+    networks,
+    pruning,
+    teacher_logits,
+    training,
+)
+from sdd.devices import device_name
 from sdd.distillation import distillation_loss
-from sdd.energy import EnergyMeter, cpu_brand
-from sdd.errors import CheckpointError, DeviceError, Divergence
+from sdd.energy import EnergyMeter, EnergyReading
+from sdd.errors import CheckpointError, Divergence
 from sdd.files import read_json, write_json
 from sdd.labels import Labels
 from sdd.labels import load as load_labels
 from sdd.segment import WEIGHTS, Inputs
 from sdd.settings import Distillation, Pruning, Recipe, derive_seed
+from sdd.sidecar import Sidecar
 from sdd.training import Batch, Objective, Samples
 
 
@@ -33,11 +44,14 @@ def run(
     *,
     output: Path,
     device: torch.device,
+    sidecar: Path,
+    save_every: float,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Trains the round that `spec` describes and writes it beside `output`, its metrics.
 
-    Returns the metrics; `log` gets a line after every epoch.
+    Every `save_every` seconds, and on an interrupt, the training's state goes to `sidecar`; one
+    that lies there is taken up. Returns the metrics; `log` gets a line after every epoch.
     """
     recipe = Recipe.from_dict(spec["recipe"])
     facts = read_json(inputs.dataset)
@@ -51,33 +65,44 @@ def run(
     generator = torch.Generator().manual_seed(
         derive_seed(spec["seed"], "round", spec["round"], "batches")
     )
-    samples = _place(data["train_images"], chosen.train_index, facts, recipe, device)
+    place = partial(
+        Samples.place, facts=facts, device=device, normalised=recipe.augmentation == "none"
+    )
+    samples = place(data["train_images"], chosen.train_index)
     noisy, true = _tensors(chosen, device)
-    history: list[training.Epoch] = []
+    stamp = {
+        "spec": spec,
+        "inputs": inputs.hashes(),
+        "torch": torch.__version__,
+        "device": device.type,
+    }
+    aside = Sidecar(sidecar, stamp, save_every, log)
+    before = aside.read()
+    runs = before.runs + 1 if before else 1
 
     def report(epoch: training.Epoch) -> None:
-        history.append(epoch)
         log(
             f"epoch {epoch.epoch + 1}/{recipe.epochs}  learning rate {epoch.learning_rate:g}  "
             f"loss {epoch.loss:.4f}  training accuracy {epoch.accuracy:.2f} % "
             f"({epoch.clean_accuracy:.2f} % of the true labels)"
         )
 
-    started = time.perf_counter()
-    with EnergyMeter(device=str(device)) as meter:
-        if inputs.teacher is None:
-            objective, teacher_macs = training.cross_entropy(noisy), 0
-        else:
-            setting = Distillation(**spec["distillation"])
-            objective = _distilled(setting, inputs.teacher, facts, samples, noisy, recipe)
-            teacher_macs = read_json(inputs.teacher)["macs"]["forward_macs"]
+    def whole(energy: EnergyReading) -> EnergyReading:
+        return energy.after(before.energy) if before else energy
+
+    with (
+        EnergyMeter(device=str(device)) as meter,
+        aside.keeping(lambda: whole(meter.so_far()), runs) as keep,
+    ):
+        objective, teacher_macs = _objective(spec, inputs, facts, noisy, recipe, log)
         small = compaction.compact(model, masks, recipe, len(samples))
         trained, trained_masks = (small.model, small.masks) if small else (model, masks)
         step_macs = small.step_macs(tuple(facts["shape"])) if small else macs.step_macs
         try:
-            training.train(
+            history = training.train(
                 trained, trained_masks, samples, noisy, true, recipe, objective,
                 generator=generator, report=report,
+                start=before and before.state, keep=keep,
             )  # fmt: skip
         except Divergence as error:
             raise Divergence(f"{spec['chain']}, round {spec['round']}: {error}") from None
@@ -85,11 +110,11 @@ def run(
             small.restore(model)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-    seconds = time.perf_counter() - started
+    energy = whole(meter.reading)
 
     logits = training.predict(model, samples, recipe)
-    validation = _place(data["train_images"], chosen.validation_index, facts, recipe, device)
-    test = _place(data["test_images"], None, facts, recipe, device)
+    validation = place(data["train_images"], chosen.validation_index)
+    test = place(data["test_images"], None)
     scores = {
         "train": training.score(logits, noisy),
         "train_clean": training.score(logits, true),
@@ -109,8 +134,6 @@ def run(
             f"{recipe.learning_rate_at(recipe.epochs - 1):g}. Lower the recipe's learning_rate."
         )
 
-    # The teacher sees every batch under augmentation, else every image once.
-    teacher_passes = 1 if recipe.augmentation == "none" else recipe.epochs
     metrics = {
         "spec": spec,
         "inputs": inputs.hashes(),
@@ -123,12 +146,12 @@ def run(
         "noise_rate": read_json(inputs.labels)["realised_rate"],
         "macs": asdict(macs),
         "flops": cost.training_flops(macs.forward_macs, len(samples), recipe.epochs),
-        "flops_computed": len(samples)
-        * (recipe.epochs * step_macs + teacher_passes * teacher_macs),
+        "flops_computed": len(samples) * recipe.epochs * step_macs + teacher_macs,
         "train_images": len(samples),
-        "seconds": seconds,
-        "energy": meter.reading.to_dict(),
-        "device": _device_name(device),
+        "seconds": energy.seconds,
+        "runs": runs,
+        "energy": energy.to_dict(),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "weights_sha256": checkpoint.save(
@@ -139,91 +162,75 @@ def run(
     return metrics
 
 
-def load_model(
-    metrics_path: Path, facts: dict[str, Any], device: torch.device
-) -> tuple[nn.Module, pruning.Masks]:
-    """A finished round's model and masks, from its metrics and the weights beside them."""
-    metrics = read_json(metrics_path)
-    state, masks = checkpoint.load(metrics_path.with_name(WEIGHTS), metrics["weights_sha256"])
-    model = _build(metrics["spec"], facts)
-    try:
-        model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
-    except RuntimeError as error:
-        raise CheckpointError(f"{metrics_path}: the weights do not fit: {error}") from None
-    return model.to(device), {name: torch.from_numpy(m).to(device) for name, m in masks.items()}
-
-
-def _build(spec: dict[str, Any], facts: dict[str, Any]) -> nn.Module:
-    channels, size, _ = facts["shape"]
-    return models.build(
-        spec["model"],
-        channels=channels,
-        size=size,
-        classes=facts["classes"],
-        seed=derive_seed(spec["seed"], "initial weights"),
-    )
-
-
 def _start(
     spec: dict[str, Any], facts: dict[str, Any], parent: Path | None, device: torch.device
 ) -> tuple[nn.Module, pruning.Masks, cost.Cost]:
     """The model as this round's training finds it, its masks, and its cost an image."""
     layout = torch.channels_last if spec["recipe"]["channels_last"] else torch.preserve_format
     if parent is None:
-        model = _build(spec, facts)
+        model = networks.build(spec, facts)
         macs = cost.count(copy.deepcopy(model), tuple(facts["shape"]))
         model = model.to(device, memory_format=layout)
         return model, pruning.dense_masks(model), macs
     before = read_json(parent)
-    if (before["spec"]["chain"], before["round"]) != (spec["chain"], spec["round"] - 1):
-        raise CheckpointError(
-            f"{parent} holds round {before['round']} of {before['spec']['chain']}, not round "
-            f"{spec['round'] - 1} of {spec['chain']}. Delete it and run snakemake again."
-        )
-    model, masks = load_model(parent, facts, device)
+    _check_spec(parent, before["spec"], spec)
+    model, masks = networks.load(parent, facts, device)
     weights = pruning.prunable(model)
     masks = pruning.prune(weights, masks, Pruning(**spec["pruning"]))
     pruning.apply(weights, masks)
     return model.to(memory_format=layout), masks, cost.Cost(**before["macs"])
 
 
-def _distilled(
-    setting: Distillation,
-    teacher: Path,
-    facts: dict[str, Any],
-    samples: Samples,
-    labels: Tensor,
-    recipe: Recipe,
-) -> Objective:
-    """Equation (1), with a frozen teacher in evaluation mode that sees what the student sees."""
-    network, _ = load_model(teacher, facts, labels.device)
-    network.eval().requires_grad_(False)
-    if recipe.augmentation == "none":
-        # The teacher sees the same images in every epoch: it answers once.
-        answers = training.predict(network, samples, recipe)
-        return lambda logits, batch: distillation_loss(
-            logits, answers[batch.index], labels[batch.index], setting
+def _check_spec(parent: Path, before: dict[str, Any], spec: dict[str, Any]) -> None:
+    """Raises CheckpointError unless `before` is the round before that of `spec`."""
+    expected = spec | {"round": spec["round"] - 1}
+    if spec["round"] == 1:
+        expected.pop("pruning")  # of the dense round
+    expected.pop("code", None)  # which the workflow has compared, if it was asked to
+    wrong = [key for key in expected if before.get(key) != expected[key]]
+    if wrong:
+        raise CheckpointError(
+            f"{parent} holds round {before['round']} of {before['chain']}, which does not precede "
+            f"round {spec['round']} of {spec['chain']}: another {', '.join(wrong)}. Delete it and "
+            "run snakemake again."
         )
 
+
+def _objective(
+    spec: dict[str, Any],
+    inputs: Inputs,
+    facts: dict[str, Any],
+    labels: Tensor,
+    recipe: Recipe,
+    log: Callable[[str], None],
+) -> tuple[Objective, int]:
+    """What the round minimises, and the MACs that its teacher's passes cost.
+
+    Without a teacher cross-entropy, else equation (1): with the table of the teacher's answers, or
+    with the frozen teacher in evaluation mode in the loop, which sees what the student sees.
+    """
+    if inputs.teacher_logits:
+        answers, macs = teacher_logits.load(inputs.teacher_logits, labels.device), 0
+    elif inputs.teacher:
+        log("the teacher is in the loop: a table of its answers would be above largest_table")
+        network, _ = networks.load(inputs.teacher, facts, labels.device)
+        network.eval().requires_grad_(False)
+        taught = read_json(inputs.teacher)
+        its_recipe = Recipe.from_dict(taught["spec"]["recipe"])
+        macs = len(labels) * recipe.epochs * taught["macs"]["forward_macs"]
+
+        @torch.no_grad()
+        def answers(batch: Batch) -> Tensor:
+            return training.forward(network, batch.inputs, its_recipe)
+    else:
+        return training.cross_entropy(labels), 0
+
+    setting = Distillation(**spec["distillation"])
+
     def objective(logits: Tensor, batch: Batch) -> Tensor:
-        with torch.no_grad():
-            answers = training.forward(network, batch.inputs, recipe)
-        return distillation_loss(logits, answers, labels[batch.index], setting)
+        return distillation_loss(logits, answers(batch), labels[batch.index], setting)
 
-    return objective
-
-
-def _place(
-    images: Any, index: Any, facts: dict[str, Any], recipe: Recipe, device: torch.device
-) -> Samples:
-    chosen = torch.from_numpy(images if index is None else images[index])
-    return Samples.place(
-        chosen,
-        tuple(facts["mean"]),
-        tuple(facts["std"]),
-        device=device,
-        normalised=recipe.augmentation == "none",
-    )
+    return objective, macs
 
 
 def _tensors(labels: Labels, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -235,18 +242,3 @@ def _tensors(labels: Labels, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def _arrays(tensors: dict[str, Tensor]) -> checkpoint.Arrays:
     return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}
-
-
-def choose_device(setting: str) -> torch.device:
-    """`auto` is CUDA where there is one. Raises DeviceError for a CUDA that is not there."""
-    if setting == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("device: cuda, but torch finds no CUDA device. Set device: auto or cpu.")
-    if setting == "auto":
-        setting = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(setting)
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return cpu_brand() or platform.machine()

@@ -4,12 +4,13 @@ A job trains its own round and, when it is the first of a segment, the rounds ah
 them are put aside in a state folder; its own is then delivered. The later jobs of the segment find
 theirs there and deliver it, if it was made for the same spec from the same inputs. So each round is
 a job with its own files whatever the segments' length, and a killed job keeps what it finished.
+A round that is being trained has its sidecar there too.
 """
 
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,24 @@ METRICS, WEIGHTS, LOG = "metrics.json", "model.safetensors", "training.log"
 class Inputs:
     """What a round is made from: JSON files, each with its data beside it.
 
-    `parent` are the metrics of the round before (None for round 0), `teacher` those of the teacher
-    (None without distillation).
+    `parent` are the metrics of the round before (None for round 0). A student learns from the table
+    of its teacher's answers, `teacher_logits`, or from the teacher itself, whose metrics are
+    `teacher`; without distillation both are None.
     """
 
     dataset: Path
     labels: Path
-    parent: Path | None
-    teacher: Path | None
+    parent: Path | None = None
+    teacher: Path | None = None
+    teacher_logits: Path | None = None
 
     def hashes(self) -> dict[str, str | None]:
         """The sha256 of the data behind each; stored with a round, to tell what it came from."""
+        data = "dataset", "labels", "teacher_logits"
+        of_data = {name: getattr(self, name) for name in data}
         of_metrics = {"parent": self.parent, "teacher": self.teacher}
         return {
-            "dataset": read_json(self.dataset)["sha256"],
-            "labels": read_json(self.labels)["sha256"],
+            **{k: p and read_json(p)["sha256"] for k, p in of_data.items()},
             **{k: p and read_json(p)["weights_sha256"] for k, p in of_metrics.items()},
         }
 
@@ -50,26 +54,26 @@ def run(
     log: Path,
     state: Path,
     ahead: int,
+    save_every: float,
     device: str,
 ) -> dict[str, Any]:
     """Makes the round of `spec`, and up to `ahead` - 1 following ones; returns its metrics.
 
     The round's metrics go to `output`, its weights beside them, its log to `log`; what was trained
-    ahead waits in `state`. A failure ahead is left to the job of that round.
+    ahead waits in `state`. A failure ahead is left to the job of that round. A training's state is
+    saved every `save_every` seconds.
     """
     # One folder a chain: its jobs run one after the other, so nothing in it is shared.
     folder = state / spec["chain"].replace("/", "--")
     metrics = _find(folder, spec, inputs)
     if metrics is None:
-        metrics = _train(folder, spec, inputs, device, log)
+        metrics = _train(folder, spec, inputs, device, save_every, log)
     for _ in range(1, ahead):
-        inputs = Inputs(
-            inputs.dataset, inputs.labels, _round(folder, spec) / METRICS, inputs.teacher
-        )
+        inputs = replace(inputs, parent=_round(folder, spec) / METRICS)
         spec = spec | {"round": spec["round"] + 1}
         try:
             if _find(folder, spec, inputs) is None:
-                _train(folder, spec, inputs, device, _round(folder, spec) / LOG)
+                _train(folder, spec, inputs, device, save_every, _round(folder, spec) / LOG)
         except SddError:
             break
     _deliver(_round(folder, metrics["spec"]), output, log)
@@ -90,6 +94,11 @@ def _round(folder: Path, spec: dict[str, Any]) -> Path:
     return folder / f"round{spec['round']:02d}"
 
 
+def _sidecar(aside: Path) -> Path:
+    # Beside the round's folder, which is whole or does not count.
+    return aside.with_suffix(".sidecar")
+
+
 def _find(folder: Path, spec: dict[str, Any], inputs: Inputs) -> dict[str, Any] | None:
     """The metrics of a round that waits whole and fits; whatever else is there is trained anew."""
     aside = _round(folder, spec)
@@ -103,9 +112,10 @@ def _find(folder: Path, spec: dict[str, Any], inputs: Inputs) -> dict[str, Any] 
 
 
 def _train(
-    folder: Path, spec: dict[str, Any], inputs: Inputs, device: str, log: Path
+    folder: Path, spec: dict[str, Any], inputs: Inputs, device: str, save_every: float, log: Path
 ) -> dict[str, Any]:
     from sdd import rounds
+    from sdd.devices import choose_device
 
     aside = _round(folder, spec)
     shutil.rmtree(aside, ignore_errors=True)
@@ -116,7 +126,13 @@ def _train(
             print(line, file=file, flush=True)
 
         metrics = rounds.run(
-            spec, inputs, output=aside / METRICS, device=rounds.choose_device(device), log=write
+            spec,
+            inputs,
+            output=aside / METRICS,
+            device=choose_device(device),
+            sidecar=_sidecar(aside),
+            save_every=save_every,
+            log=write,
         )
         write(summary(metrics))
     return metrics
@@ -130,5 +146,6 @@ def _deliver(aside: Path, output: Path, log: Path) -> None:
     os.replace(aside / WEIGHTS, output.with_name(WEIGHTS))
     os.replace(aside / METRICS, output)
     aside.rmdir()
+    _sidecar(aside).unlink(missing_ok=True)
     with suppress(OSError):  # other rounds wait there
         aside.parent.rmdir()

@@ -11,6 +11,12 @@ from typing import Any
 
 WIDEST_LAYER = 2**13  # channels; a VGG's "gamma" meant as a width would ask for billions
 
+# Augmentation flips an image or not, pads it by so many zeros, and crops it at an offset an axis.
+PADDING = 4  # pixels
+OFFSETS = 2 * PADDING + 1
+FLIP_CROPS = 2 * OFFSETS**2
+OUTCOMES = {"none": 1, "flip-crop": FLIP_CROPS}  # in how many ways an augmentation may turn out
+
 
 def canonical(value: Any) -> str:
     """Canonical JSON: the same settings always give the same text."""

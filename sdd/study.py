@@ -16,13 +16,21 @@ from typing import Any
 from sdd.datasets import DATASETS
 from sdd.errors import StudyError
 from sdd.label_noise import MISTAKEN
-from sdd.settings import WIDEST_LAYER, Distillation, Noise, Pruning, Recipe, canonical
+from sdd.settings import (
+    OUTCOMES,
+    WIDEST_LAYER,
+    Distillation,
+    Noise,
+    Pruning,
+    Recipe,
+    canonical,
+)
 
 # What collecting depends on: the keys that decide which chains exist and how they are called.
 CHAIN_KEYS = (
     "study", "seeds", "experiments", "recipes", "pruning", "validation", "distillation",
 )  # fmt: skip
-RUN_KEYS = ("data", "device", "rounds_per_job")
+RUN_KEYS = ("data", "device", "rounds_per_job", "save_every")
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,12 @@ class Chain:
     def labels(self) -> str:
         """The path of its noisy labels, shared with every chain of the same noise and seed."""
         return f"{self.dataset}/{self.noise.name}/seed{self.seed}"
+
+    @property
+    def answers(self) -> str:
+        """The path of the table of its teacher's answers, shared with its fellow students."""
+        assert self.teacher
+        return f"{self.teacher.path}/answers-{self.recipe.augmentation}"
 
     def spec(self, round: int) -> dict[str, Any]:
         """Everything the training of `round` depends on beside its input files.
@@ -130,6 +144,18 @@ class Study:
     def lasting_config(self) -> dict[str, Any]:
         """The config without what only tells how it is run, on which no result depends."""
         return {key: value for key, value in self.config.items() if key not in RUN_KEYS}
+
+    def table_bytes(self, student: Chain) -> int:
+        """The size of the table of the teacher's answers that `student` looks up."""
+        data, augmentation = DATASETS[student.dataset], student.recipe.augmentation
+        images = data.train - round(self.config["validation"]["fraction"] * data.train)
+        # See sdd.teacher_logits: in half precision where there are many outcomes.
+        number = 4 if augmentation == "none" else 2
+        return images * OUTCOMES[augmentation] * data.classes * number
+
+    def tabulated(self, student: Chain) -> bool:
+        """Whether its teacher's answers are looked up; else the teacher is in the loop."""
+        return self.table_bytes(student) <= 1e9 * self.config["distillation"]["largest_table"]
 
     def labels_spec(self, labels: str) -> dict[str, Any]:
         chain = next(c for c in self.chains.values() if c.labels == labels)

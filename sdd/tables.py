@@ -127,7 +127,8 @@ def outcomes(rounds: pd.DataFrame, choose: Callable[[Sequence[float]], Choice]) 
     """One row a chain: the model that a rule keeps, and everything that had to be trained for it.
 
     `choose` sees validation accuracy only. The costs of a distilled chain's teacher, which the
-    paper leaves out, stand apart: round 0 for a dense teacher, the whole chain for the best one.
+    paper leaves out, stand apart: round 0 for a dense teacher, the whole chain for the best one,
+    and the table of its answers, where there is one (else its passes are in the student's rounds).
     """
     by_chain = dict(tuple(rounds.groupby("chain", sort=False)))
     rows = []
@@ -141,6 +142,8 @@ def outcomes(rounds: pd.DataFrame, choose: Callable[[Sequence[float]], Choice]) 
             trained = trained.dropna(subset=["validation_accuracy"])
             trained = trained[trained["round"] == 0] if kept.teacher == "dense" else trained
             teacher = trained[COSTS].sum(skipna=False, min_count=1)
+            if not pd.isna(kept.teacher_logits_flops):
+                teacher += [kept[f"teacher_logits_{cost}"] for cost in COSTS]
         rows.append(
             {
                 **kept[[*SETTING, "seed", "sparsity", "test_accuracy", "validation_accuracy"]],

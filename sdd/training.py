@@ -3,9 +3,11 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdd import augment
@@ -21,30 +23,42 @@ EVALUATION_BATCH = 1024
 class Samples:
     """Images that live on the device, ready for the model's precision and layout.
 
-    Without augmentation they are normalised once, so that a batch is a mere row selection.
+    Without augmentation they are normalised once, so that a batch is a mere row selection. With
+    it, on the CPU, they stay what they are, rows of the data set's one mapped file.
     """
 
-    images: Tensor  # [n, channels, height, width]: float when normalised, else uint8
+    images: Tensor  # [N, channels, height, width]: float when normalised, else uint8
     mean: Tensor  # [channels, 1, 1], of pixels in [0, 1]
     std: Tensor
+    rows: Tensor | None = None  # [n] int64: which of the images are the samples; None: all of them
 
     @classmethod
     def place(
         cls,
-        images: Tensor,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
+        images: NDArray,
+        index: NDArray | None,
+        facts: dict[str, Any],
         *,
         device: torch.device,
         normalised: bool,
     ) -> "Samples":
-        """Moves uint8 `images` to the device."""
-        m, s = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
-        samples = cls(images.to(device), m, s)
-        return cls(samples.normalise(samples.images), m, s) if normalised else samples
+        """The uint8 `images` at `index`, all of them if None, of a data set with these facts."""
+        mean, std = (torch.tensor(facts[v], device=device).view(-1, 1, 1) for v in ("mean", "std"))
+        if device.type == "cpu" and not normalised:
+            rows = None if index is None else torch.from_numpy(index)
+            return cls(torch.from_numpy(images), mean, std, rows)
+        chosen = torch.from_numpy(images if index is None else images[index])
+        samples = cls(chosen.to(device), mean, std)
+        if not normalised:
+            return samples
+        return cls(samples.normalise(samples.images), mean, std)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images if self.rows is None else self.rows)
+
+    def take(self, index: Tensor) -> Tensor:
+        """The samples at `index` [b], as they are stored: [b, channels, height, width]."""
+        return self.images[index if self.rows is None else self.rows[index]]
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """From uint8 pixels to zero-mean floats; normalised images pass through."""
@@ -53,9 +67,9 @@ class Samples:
         return (pixels.float() / 255 - self.mean) / self.std
 
     def batches(self) -> Iterator[Tensor]:
-        """All images in order, normalised, in batches for evaluation."""
-        for images in self.images.split(EVALUATION_BATCH):
-            yield self.normalise(images)
+        """All samples in order, as they are stored, in batches for evaluation."""
+        for index in torch.arange(len(self), device=self.images.device).split(EVALUATION_BATCH):
+            yield self.take(index)
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,14 @@ class Epoch:
     clean_accuracy: float  # percent, the same predictions against the true labels
 
 
+@dataclass(frozen=True)
+class State:
+    """A training between two epochs: all that the rest of it depends on."""
+
+    history: tuple[Epoch, ...]
+    tensors: dict[str, Tensor]  # weights, buffers, optimizer and random generators; copies
+
+
 def cross_entropy(labels: Tensor) -> Objective:
     """The plain objective: cross-entropy with the noisy `labels` [n]."""
     return lambda logits, batch: F.cross_entropy(logits, labels[batch.index])
@@ -98,12 +120,16 @@ def train(
     *,
     generator: torch.Generator,
     report: Callable[[Epoch], None],
-) -> None:
+    start: State | None = None,
+    keep: Callable[[State], None] | None = None,
+) -> tuple[Epoch, ...]:
     """Trains `model` in place by `recipe`; weights that `masks` prunes stay exactly zero.
 
     `labels` and `true_labels` [n] are the noisy and the true ones of `samples`. All randomness but
     dropout's comes from `generator`, on the CPU, so that batches do not depend on the device.
-    `report` is called after every epoch. Raises Divergence when the loss is not finite.
+    `report` is called after every epoch, and `keep` with the state between two; a training that
+    gets such a state as `start` goes on from there, and ends with the same bits on the CPU.
+    Returns all epochs. Raises Divergence when the loss is not finite.
     """
     parameters = dict(model.named_parameters())
     # A pruned weight is zero, and with no gradient neither momentum nor decay moves it.
@@ -115,8 +141,12 @@ def train(
     ]
     trained = list(model.parameters())
     optimizer = Optimizer(trained, recipe)
+    history: tuple[Epoch, ...] = ()
+    if start:
+        _restore(start.tensors, model, optimizer, generator)
+        history = start.history
     model.train()
-    for epoch in range(recipe.epochs):
+    for epoch in range(len(history), recipe.epochs):
         rate = recipe.learning_rate_at(epoch)
         losses, answers, seen = [], [], []
         for batch in _epoch(samples, recipe, generator):
@@ -141,9 +171,45 @@ def train(
                 f"the loss is {total} in epoch {epoch} at learning rate {rate:g}. "
                 "Lower the recipe's learning_rate or its weight_decay."
             )
-        report(Epoch(epoch, rate, total, 100 * correct, 100 * clean))
+        history += (Epoch(epoch, rate, total, 100 * correct, 100 * clean),)
+        report(history[-1])
+        if keep:
+            keep(State(history, _copies(model, optimizer, generator)))
     for weight, kept in pruned:
         assert not weight[kept == 0].any(), "a pruned weight has moved"
+    return history
+
+
+def _in_place(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The tensors that training changes, themselves."""
+    return {
+        **{f"model.{name}": tensor for name, tensor in model.state_dict().items()},
+        **{f"optimizer.{n}": tensor for n, tensor in enumerate(optimizer.tensors())},
+    }
+
+
+def _copies(
+    model: nn.Module, optimizer: Optimizer, generator: torch.Generator
+) -> dict[str, Tensor]:
+    copies = {name: tensor.clone() for name, tensor in _in_place(model, optimizer).items()}
+    # Dropout draws from the global generators.
+    copies |= {"random.batches": generator.get_state(), "random.cpu": torch.get_rng_state()}
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        copies["random.cuda"] = torch.cuda.get_rng_state(device)
+    return copies
+
+
+def _restore(
+    tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer, generator: torch.Generator
+) -> None:
+    for name, tensor in _in_place(model, optimizer).items():
+        tensor.copy_(tensors[name])
+    generator.set_state(tensors["random.batches"])
+    torch.set_rng_state(tensors["random.cpu"])
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
 
 
 def _epoch(samples: Samples, recipe: Recipe, generator: torch.Generator) -> Iterator[Batch]:
@@ -152,12 +218,12 @@ def _epoch(samples: Samples, recipe: Recipe, generator: torch.Generator) -> Iter
     order = torch.randperm(len(samples), generator=generator).to(device)
     if recipe.augmentation == "none":
         for index in order.split(recipe.batch_size):
-            yield Batch(index, None, samples.normalise(samples.images[index]))
+            yield Batch(index, None, samples.normalise(samples.take(index)))
         return
     drawn = augment.draw(len(samples), generator).to(device)
     size = recipe.batch_size
     for index, outcomes in zip(order.split(size), drawn.split(size), strict=True):
-        images = augment.flip_and_crop(samples.images[index], outcomes)
+        images = augment.flip_and_crop(samples.take(index), outcomes)
         yield Batch(index, outcomes, samples.normalise(images))
 
 
@@ -175,7 +241,9 @@ def forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
 def predict(model: nn.Module, samples: Samples, recipe: Recipe) -> Tensor:
     """Logits [n, classes] of all samples in order, in evaluation mode and without augmentation."""
     model.eval()
-    return torch.cat([forward(model, inputs, recipe) for inputs in samples.batches()])
+    return torch.cat(
+        [forward(model, samples.normalise(images), recipe) for images in samples.batches()]
+    )
 
 
 def score(logits: Tensor, labels: Tensor) -> dict[str, float]:

@@ -55,6 +55,11 @@ def chain(
             "teacher_round": {"none": np.nan, "dense": 0, "best": 24}[teacher],
             "teacher_model": teacher_model,
             "teacher_objective": teacher_objective,
+            # As if the teacher were in the loop: no table of its answers was made.
+            "teacher_logits_flops": np.nan,
+            "teacher_logits_seconds": np.nan,
+            "teacher_logits_energy_kwh": np.nan,
+            "teacher_logits_co2_g": np.nan,
             "alpha": np.nan if teacher == "none" else 0.8,
             "temperature": np.nan if teacher == "none" else 10.0,
             "seed": seed,

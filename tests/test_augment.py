@@ -5,7 +5,7 @@ from torch.nn.functional import pad
 from sdd import augment
 
 torch.set_num_threads(1)
-ALL = torch.arange(augment.OUTCOMES)
+ALL = torch.arange(augment.FLIP_CROPS)
 
 
 def reference(image: torch.Tensor, outcome: int) -> torch.Tensor:
@@ -26,7 +26,7 @@ def images(count: int, shape: tuple[int, ...] = (3, 32, 32)) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (2, 8, 12)])
 def test_every_outcome_is_the_references(dtype, shape):
-    batch = images(augment.OUTCOMES, shape).to(dtype)
+    batch = images(augment.FLIP_CROPS, shape).to(dtype)
     result = augment.flip_and_crop(batch, ALL)
     assert result.dtype == dtype
     assert result.is_contiguous()
@@ -34,8 +34,8 @@ def test_every_outcome_is_the_references(dtype, shape):
 
 
 def test_all_outcomes_of_an_image_differ():
-    batch = images(1).expand(augment.OUTCOMES, -1, -1, -1)
-    assert len(augment.flip_and_crop(batch, ALL).unique(dim=0)) == augment.OUTCOMES
+    batch = images(1).expand(augment.FLIP_CROPS, -1, -1, -1)
+    assert len(augment.flip_and_crop(batch, ALL).unique(dim=0)) == augment.FLIP_CROPS
 
 
 def test_an_image_under_an_outcome_does_not_depend_on_its_batch():
@@ -77,8 +77,8 @@ def test_draws_are_uniform_and_from_the_generator_alone():
     draws = augment.draw(162_000, torch.Generator().manual_seed(3))
     assert torch.equal(draws, augment.draw(162_000, torch.Generator().manual_seed(3)))
     assert torch.equal(torch.get_rng_state(), state)
-    counts = torch.bincount(draws, minlength=augment.OUTCOMES)
-    assert len(counts) == augment.OUTCOMES
+    counts = torch.bincount(draws, minlength=augment.FLIP_CROPS)
+    assert len(counts) == augment.FLIP_CROPS
     chi_square = ((counts - 1000) ** 2 / 1000).sum()
     assert chi_square < 161 + 4 * (2 * 161) ** 0.5
     assert abs((draws >= 81).double().mean() - 0.5) < 0.005

@@ -5,7 +5,6 @@ On real CIFAR-10 where SDD_DATA names a folder with its files; otherwise on gene
 same shape. The test's id says which.
 """
 
-import json
 import os
 
 import numpy as np
@@ -16,7 +15,7 @@ from conftest import Workflow
 from safetensors.numpy import save_file
 
 from sdd.datasets import DATASETS
-from sdd.files import sha256
+from sdd.files import sha256, write_json
 
 REAL = os.environ.get("SDD_DATA")
 RECIPE = {
@@ -62,7 +61,7 @@ def stand_in(folder) -> None:
         "bytes": (folder / "data.safetensors").stat().st_size,
         "sha256": sha256(folder / "data.safetensors"),
     }  # fmt: skip
-    (folder / "dataset.json").write_text(json.dumps(facts))
+    write_json(folder / "dataset.json", facts)
 
 
 @pytest.mark.parametrize("images", ["real" if REAL else "generated"])

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import hashlib
 import http.server
-import json
 import os
 import pickle
 import shutil
@@ -20,10 +19,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from sdd import datasets, label_noise, preparation
 from sdd.datasets import DATASETS, HumanLabels
 from sdd.errors import DataError
+from sdd.files import read_json
 
 TRAIN, TEST = 20, 10
 
@@ -33,7 +34,7 @@ def md5(path: Path) -> str:
 
 
 def facts_on_disk(folder: Path) -> dict:
-    return json.loads((folder / "dataset.json").read_text())
+    return read_json(folder / "dataset.json")
 
 
 def random_images(rng, count: int, *shape: int) -> np.ndarray:
@@ -415,6 +416,14 @@ def test_an_altered_pixel_is_found(prepared):
     data.write_bytes(content)
     with pytest.raises(DataError, match=r"data.safetensors was altered.* Delete .* again"):
         datasets.load(prepared)
+
+
+def test_what_is_loaded_is_mapped_and_as_it_was_written(prepared):
+    arrays, read = datasets.load(prepared), load_file(prepared / "data.safetensors")
+    assert arrays.keys() == read.keys()
+    for name, array in arrays.items():
+        assert isinstance(array, np.memmap)
+        assert array.dtype == read[name].dtype and np.array_equal(array, read[name])
 
 
 def test_what_is_loaded_may_be_changed_without_harm(prepared):

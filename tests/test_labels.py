@@ -1,12 +1,11 @@
 """A chain's labels: held out before the noise, exact, and checked when read."""
 
-import json
-
 import numpy as np
 import pytest
 
 from sdd import labelling, labels, preparation
 from sdd.errors import DataError
+from sdd.files import read_json
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,7 @@ def test_sizes_rate_and_true_labels(dataset, tmp_path):
     assert wrong.sum() == 1400 and facts["realised_rate"] == 0.4
     assert not set(made.train_index) & set(made.validation_index)
     assert np.bincount(made.validation_labels).tolist() == [50] * 10
-    assert facts == json.loads((tmp_path / "labels.json").read_text())
+    assert facts == read_json(tmp_path / "labels.json")
 
 
 def test_no_noise_is_no_noise(dataset, tmp_path):

@@ -2,14 +2,14 @@
 
 import copy
 import itertools
-import json
 
 import numpy as np
 import pytest
 import torch
 
-from sdd import checkpoint, rounds
+from sdd import checkpoint, devices, networks, rounds, teacher_logits
 from sdd.errors import CheckpointError, DataError, DeviceError, Divergence
+from sdd.files import read_json
 from sdd.segment import Inputs
 
 RECIPE = {
@@ -20,11 +20,11 @@ RECIPE = {
 CPU = torch.device("cpu")
 
 
-def run(data, folder, round=0, chain="c", teacher=None, **changes):
+def run(data, folder, round=0, chain="c", teacher=None, teacher_logits=None, **changes):
     spec = {"chain": chain, "round": round, "model": "lenet-300-100", "recipe": RECIPE, "seed": 1}
     if round:
         spec["pruning"] = {"fraction": 0.2, "scope": "global"}
-    if teacher:
+    if teacher or teacher_logits:
         spec["distillation"] = {"alpha": 0.8, "temperature": 10}
     lines = []
     metrics = rounds.run(
@@ -34,12 +34,28 @@ def run(data, folder, round=0, chain="c", teacher=None, **changes):
             labels=data / "labels.json",
             parent=folder / f"round{round - 1:02d}" / "metrics.json" if round else None,
             teacher=teacher,
+            teacher_logits=teacher_logits,
         ),
         output=folder / f"round{round:02d}" / "metrics.json",
         device=CPU,
+        sidecar=folder / "sidecar",
+        save_every=60,
         log=lines.append,
     )
     return metrics, lines
+
+
+def tabulate(data, teacher, folder, augmentation):
+    teacher_logits.make(
+        {"augmentation": augmentation},
+        dataset=data / "dataset.json",
+        labels=data / "labels.json",
+        teacher=teacher,
+        output=folder / augmentation / "logits.json",
+        device=CPU,
+        log=lambda line: None,
+    )
+    return folder / augmentation / "logits.json"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +79,7 @@ def test_a_chain_prunes_exactly_and_learns(chain):
 
 def test_metrics_say_everything(chain):
     folder, metrics = chain
-    stored = json.loads((folder / "round02" / "metrics.json").read_text())
+    stored = read_json(folder / "round02" / "metrics.json")
     assert stored == metrics[2]
     assert stored["flops"] == 2 * 3500 * 3 * 266_200
     assert stored["flops_computed"] == 2 * 3500 * 563_400
@@ -95,8 +111,8 @@ def test_a_student_follows_its_teacher(data, chain, tmp_path):
     assert student["weights_sha256"] != plain["weights_sha256"]
     # It never saw a label, yet agrees with the true ones.
     assert student["test"]["accuracy"] > 50
-    facts = json.loads((data / "dataset.json").read_text())
-    frozen, masks = rounds.load_model(teacher, facts, CPU)
+    facts = read_json(data / "dataset.json")
+    frozen, masks = networks.load(teacher, facts, CPU)
     stored, _ = checkpoint.load(
         teacher.with_name("model.safetensors"), chain[1][2]["weights_sha256"]
     )
@@ -112,12 +128,36 @@ def test_a_student_without_weight_on_its_teacher_is_a_plain_round(data, chain, t
     assert student["test"]["accuracy"] == pytest.approx(chain[1][0]["test"]["accuracy"], abs=1)
 
 
-def test_augmented_rounds_run_with_the_teacher_in_the_loop(data, chain, tmp_path):
-    recipe = RECIPE | {"augmentation": "flip-crop", "epochs": 1, "milestones": []}
+@pytest.mark.parametrize("augmentation", ["none", "flip-crop"])
+def test_answers_looked_up_are_those_of_the_teacher_in_the_loop(
+    data, chain, tmp_path, augmentation
+):
+    recipe = RECIPE | {"augmentation": augmentation}
     teacher = chain[0] / "round02" / "metrics.json"
-    first, _ = run(data, tmp_path / "a", teacher=teacher, chain="s", recipe=recipe)
-    again, _ = run(data, tmp_path / "b", teacher=teacher, chain="s", recipe=recipe)
-    assert first["weights_sha256"] == again["weights_sha256"]
+    table = tabulate(data, teacher, tmp_path, augmentation)
+    student = {"chain": "s", "recipe": recipe}
+    looped, said = run(data, tmp_path / "loop", teacher=teacher, **student)
+    looked_up, silent = run(data, tmp_path / "table", teacher_logits=table, **student)
+    again, _ = run(data, tmp_path / "again", teacher_logits=table, **student)
+    assert "the teacher is in the loop" in said[0] and "epoch 1/2" in silent[0]
+    assert again["weights_sha256"] == looked_up["weights_sha256"]
+    # Half precision moves every loss by less than a thousandth; single only rounds differently.
+    bound = 1e-3 if augmentation == "flip-crop" else 1e-5
+    for one, other in zip(looped["history"], looked_up["history"], strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=bound)
+    assert looked_up["test"]["accuracy"] == pytest.approx(looped["test"]["accuracy"], abs=1)
+
+
+def test_another_table_is_refused(data, chain, tmp_path):
+    table = tabulate(data, chain[0] / "round02" / "metrics.json", tmp_path, "none")
+    content = bytearray(table.with_suffix(".safetensors").read_bytes())
+    content[-1] ^= 1
+    table.with_suffix(".safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=r"logits.safetensors is not the file .* Delete .*json"):
+        run(data, tmp_path, teacher_logits=table)
+    table.with_suffix(".safetensors").unlink()
+    with pytest.raises(DataError, match=r"logits.safetensors is missing. Delete .*json"):
+        run(data, tmp_path, teacher_logits=table)
 
 
 def test_the_log_names_every_epoch(data, tmp_path):
@@ -127,9 +167,22 @@ def test_the_log_names_every_epoch(data, tmp_path):
 
 
 def test_a_round_of_another_chain_is_not_a_parent(data, chain, tmp_path):
-    with pytest.raises(CheckpointError, match="holds round 1 of c, not round 1 of other"):
+    with pytest.raises(CheckpointError, match="holds round 1 of c, which does not precede"):
         run(data, chain[0], 2, chain="other")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_parent_with_another_recipe_is_refused(data, chain):
+    with pytest.raises(CheckpointError, match=r"round 2 of c: another recipe. Delete it"):
+        run(data, chain[0], 2, recipe=RECIPE | {"learning_rate": 0.01})
+
+
+def test_an_altered_number_is_noticed(data, tmp_path):
+    run(data, tmp_path)
+    metrics = tmp_path / "round00" / "metrics.json"
+    metrics.write_text(metrics.read_text().replace('"round": 0', '"round": 3'))
+    with pytest.raises(DataError, match=r"metrics.json was altered.* Delete it and run snakemake"):
+        run(data, tmp_path, 1)
 
 
 def test_altered_weights_are_noticed(data, chain, tmp_path):
@@ -164,19 +217,22 @@ def test_divergence_in_the_last_step_is_noticed(data, tmp_path):
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_what_was_computed_has_the_teacher_in_it(data, chain, tmp_path):
+def test_what_was_computed_has_a_teacher_in_the_loop_in_it(data, chain, tmp_path):
     teacher = chain[0] / "round02" / "metrics.json"
     student, _ = run(data, tmp_path / "a", teacher=teacher)
-    assert student["flops_computed"] == 3500 * (2 * 563_400 + 266_200)
-    recipe = RECIPE | {"augmentation": "flip-crop"}
-    student, _ = run(data, tmp_path / "b", teacher=teacher, recipe=recipe)
     assert student["flops_computed"] == 3500 * 2 * (563_400 + 266_200)
     assert student["flops"] == 3500 * 2 * 3 * 266_200
+    table = tabulate(data, teacher, tmp_path, "none")
+    student, _ = run(data, tmp_path / "b", teacher_logits=table)
+    assert student["flops_computed"] == 3500 * 2 * 563_400
+    assert read_json(table)["flops"] == 3500 * 266_200
+    cost = read_json(table.with_name("cost.json"))
+    assert cost["seconds"] > 0 and cost["energy"]["method"]
 
 
 def test_a_missing_gpu_is_an_error_and_auto_is_not():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    assert rounds.choose_device("auto") == CPU
+    assert devices.choose_device("auto") == CPU
     with pytest.raises(DeviceError, match="Set device: auto or cpu"):
-        rounds.choose_device("cuda")
+        devices.choose_device("cuda")

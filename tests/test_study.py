@@ -70,6 +70,25 @@ def test_rounds_override_the_final_sparsity():
     assert last_round(0.2, 0.998, rounds=3) == 3
 
 
+@pytest.mark.parametrize(("dataset", "gigabytes"), [("cifar10", 0.1458), ("cifar100", 1.458)])
+def test_a_table_of_answers_has_a_known_size_and_a_limit(config, dataset, gigabytes):
+    config["validation"]["fraction"] = 0.1
+    config["recipes"]["vgg-5-5"] = config["recipes"]["lenet-300-100"] | {
+        "augmentation": "flip-crop"
+    }
+    grid = {"dataset": dataset, "noise": {"kind": "clean"}, "model": "vgg-5-5"}
+    config["experiments"] = [
+        {"name": "teacher", **grid},
+        {"name": "student", "teacher": {"experiment": "teacher", "round": "best"}, **grid},
+    ]
+    built = build(config)
+    student = built.experiments["student"][0]
+    assert built.table_bytes(student) == pytest.approx(1e9 * gigabytes)
+    assert built.tabulated(student)
+    config["distillation"]["largest_table"] = gigabytes - 1e-4
+    assert not build(config).tabulated(student)
+
+
 def test_a_chain_that_two_experiments_share_is_one(config):
     first = config["experiments"][0]
     config["experiments"].append(first | {"name": "again"})

@@ -113,6 +113,20 @@ def test_table_2_bills_the_teacher_apart(tiny):
     assert table.test_accuracy_mean.tolist() == [73, 71, 80.5, 85.5]
 
 
+def test_the_table_of_the_teachers_answers_is_billed_to_the_teacher(tiny):
+    answered = tiny.copy()
+    student = answered.teacher == "best"
+    answered.loc[student, ["teacher_logits_flops", "teacher_logits_co2_g"]] = [5e11, 0.25]
+    before = tables.build("table2_distillation", tiny, RULE)
+    after = tables.build("table2_distillation", answered, RULE)
+    assert (after.teacher_flops_mean - before.teacher_flops_mean).tolist() == [0, 0, 0, 5e11]
+    assert (after.total_co2_g_mean - before.total_co2_g_mean).tolist() == [0, 0, 0, 0.25]
+    assert (after.flops_mean == before.flops_mean).all()
+    answered["teacher_logits_co2_g"] = np.nan  # made, but not measured
+    unknown = tables.build("table2_distillation", answered, RULE)
+    assert unknown.total_co2_g_mean.isna().tolist() == [False, False, False, True]
+
+
 def test_the_papers_rows_stand_beside_the_same_setting():
     table = tables.build("table2_distillation", study(), RULE)
     same = table[table.dataset == "cifar10"]

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -131,14 +132,20 @@ def test_score_by_hand():
 
 
 def test_normalising_once_or_a_batch_at_a_time_is_the_same():
-    pixels = torch.randint(256, (9, 3, 4, 4), generator=torch.Generator().manual_seed(0)).byte()
-    arguments = ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    pixels = np.random.default_rng(0).integers(256, size=(9, 3, 4, 4), dtype=np.uint8)
+    index = np.array([7, 0, 3, 3])
+    facts = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
     cpu = torch.device("cpu")
-    once = training.Samples.place(pixels, *arguments, device=cpu, normalised=True)
-    later = training.Samples.place(pixels, *arguments, device=cpu, normalised=False)
+    once = training.Samples.place(pixels, index, facts, device=cpu, normalised=True)
+    later = training.Samples.place(pixels, index, facts, device=cpu, normalised=False)
+    assert len(once) == len(later) == 4
     assert once.images.is_floating_point() and later.images.dtype == torch.uint8
-    assert torch.equal(torch.cat(list(once.batches())), torch.cat(list(later.batches())))
-    expected = (pixels[:, 1].double() / 255 - 0.4) / 0.3
+    # The pixels themselves, not a copy of them.
+    assert np.shares_memory(later.images.numpy(), pixels)
+    chosen = torch.tensor([2, 1])
+    assert torch.equal(once.take(chosen), later.normalise(later.take(chosen)))
+    assert torch.equal(torch.cat(list(once.batches())), later.normalise(*later.batches()))
+    expected = (torch.from_numpy(pixels[index, 1]).double() / 255 - 0.4) / 0.3
     torch.testing.assert_close(once.images[:, 1].double(), expected, rtol=1e-6, atol=1e-6)
 
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import ROOT, Workflow, merge
 
+from sdd.files import read_json, write_json
 from sdd.study import Study
 
 STUDIES = ROOT / "workflow" / "studies"
@@ -47,6 +48,13 @@ def rounds(objectives, which=range(4), seed=1) -> set[str]:
 
 def chosen(which, seed=1) -> str:
     return f"Choosing the {which} teacher from {CHAIN.format(PLAIN, seed)}"
+
+
+def answers(which, seed=1) -> str:
+    return f"Answers of the {which} teacher from {CHAIN.format(PLAIN, seed)}"
+
+
+CHOICES = {made(which) for made in (chosen, answers) for which in ("best", "dense")}
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +165,17 @@ def test_alpha_retrains_the_students(overlay):
     assert planned == rounds([BEST, DENSE]) | RESULTS | {CONFIG}
 
 
+def test_a_table_too_large_keeps_the_teacher_in_the_loop(overlay):
+    planned = overlay(lambda c: c.update(distillation={"largest_table": 0}))
+    assert planned == rounds([BEST, DENSE]) | RESULTS | {CONFIG}
+
+
 def test_one_more_seed_trains_that_seed(overlay):
     planned = overlay(lambda c: c.update(seeds=[1, 2]))
     # Which round teaches is known when seed 2's chain is done; the dry run shows its students too.
     assert planned == (
-        {"Labels of mnist-5k, symmetric-0.4, seed 2", chosen("best", 2), chosen("dense", 2), CONFIG}
+        {"Labels of mnist-5k, symmetric-0.4, seed 2", CONFIG}
+        | {made(which, 2) for made in (chosen, answers) for which in ("best", "dense")}
         | rounds(CHAINS, seed=2)
         | RESULTS
     )
@@ -182,13 +196,13 @@ def test_one_more_noise_rate_trains_those_chains(overlay):
 def test_a_pruning_fraction_retrains_all_but_the_dense_rounds(overlay):
     planned = overlay(lambda c: c["pruning"].update(fraction=0.3))
     # The best teacher may become another round, so its student's dense round waits for the choice.
-    expected = rounds(CHAINS, range(1, 4)) | {chosen("best"), CONFIG} | RESULTS
+    expected = rounds(CHAINS, range(1, 4)) | {chosen("best"), answers("best"), CONFIG} | RESULTS
     assert planned - rounds([BEST], [0]) == expected
 
 
 def test_a_longer_chain_trains_only_the_new_rounds(overlay):
     planned = overlay(lambda c: c["pruning"].update(rounds=4))
-    expected = rounds(CHAINS, [4]) | {chosen("best"), CONFIG} | RESULTS
+    expected = rounds(CHAINS, [4]) | {chosen("best"), answers("best"), CONFIG} | RESULTS
     # Before the choice is known, a dry run cannot say more about the best teacher's student.
     assert planned - rounds([BEST], range(4)) == expected
 
@@ -200,9 +214,7 @@ def test_the_code_of_figures_redraws_the_figures(edited, finished):
 
 def test_the_code_of_pruning_retrains(edited, finished):
     edited("sdd/pruning.py", lambda text: text.replace("stable=True", "stable=False"))
-    assert finished.planned(*SMOKE) == (
-        rounds(CHAINS) | {chosen("best"), chosen("dense")} | RESULTS
-    )
+    assert finished.planned(*SMOKE) == (rounds(CHAINS) | CHOICES | RESULTS)
 
 
 def test_the_code_of_the_noise_draws_labels_again(edited, finished):
@@ -237,8 +249,7 @@ def test_edited_metrics_run_what_follows_from_them(edited, finished):
 def test_edited_metrics_of_a_teacher_run_its_students(edited, finished):
     metrics = "results/smoke/chains/" + CHAIN.format(PLAIN, 1) + "/round00/metrics.json"
     edited(metrics, lambda text: text.replace('"round": 0', '"round":  0'))
-    choices = {chosen("best"), chosen("dense")}
-    expected = rounds([PLAIN], [1, 2, 3]) | choices | rounds([BEST, DENSE]) | RESULTS
+    expected = rounds([PLAIN], [1, 2, 3]) | CHOICES | rounds([BEST, DENSE]) | RESULTS
     assert finished.planned(*SMOKE) == expected
 
 
@@ -254,9 +265,9 @@ def test_a_longer_teacher_chain_retrains_no_student(finished, tmp_path):
     choice = results / "teachers" / CHAIN.format(PLAIN, 1) / "best/teacher.json"
     # A round that no later one can beat: then the choice stays, whatever the machine computes.
     metrics = results / "chains" / CHAIN.format(PLAIN, 1) / "round03/metrics.json"
-    facts = json.loads(metrics.read_text())
+    facts = read_json(metrics)
     facts["validation"]["accuracy"] = 100.0
-    metrics.write_text(json.dumps(facts))
+    write_json(metrics, facts)
     copy.snakemake(*SMOKE)
     assert json.loads(choice.read_text())["round"] == 3
 
@@ -266,6 +277,7 @@ def test_a_longer_teacher_chain_retrains_no_student(finished, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in results.rglob("round0[0-3]/metrics.json")}
     jobs = copy.jobs(copy.snakemake(*SMOKE).stdout)
     assert {job for job in jobs if job.startswith("Round")} == rounds(CHAINS, [4])
+    assert not any(job.startswith("Answers") for job in jobs)
     assert json.loads(choice.read_text())["round"] == 3
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     assert "Nothing to be done" in copy.snakemake(*SMOKE).stdout
@@ -355,4 +367,6 @@ def test_a_dry_run_plans_every_training_of_a_shipped_study(workflow, embedded, s
     jobs = workflow.counted("--configfile", f"workflow/studies/{study}")
     assert sum(jobs.get(rule, 0) for rule in TRAININGS) == len(built.chains) * (built.rounds + 1)
     assert jobs.get("select_teacher", 0) == len(built.teachers)
+    tables = {c.answers for c in built.chains.values() if c.teacher and built.tabulated(c)}
+    assert jobs.get("teacher_logits", 0) == len(tables)
     assert jobs["html_report"] == 1

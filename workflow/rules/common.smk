@@ -27,6 +27,7 @@ wildcard_constraints:
     seed=r"\d+",
     round=r"\d\d+",
     which="best|dense",
+    augmentation="none|flip-crop",
 
 
 def dataset_files(name):
@@ -66,22 +67,34 @@ def candidates_of(wildcards):
     return [round_file(wildcards.chain, r) for r in range(last + 1)]
 
 
-def teacher_file(name):
-    """An input function for one file of the teacher's round.
+def teacher_of(wildcards):
+    """What a student learns from: the table of its teacher's answers, or the teacher itself.
 
-    Students depend on the chosen round itself, not on the file that says which: as long as the
-    choice is the same, a longer teacher chain retrains nobody.
+    Only who reads the teacher's round depends on which one was chosen, and on that round itself,
+    not on the file that says which: as long as the choice is the same, a longer teacher chain
+    retrains nobody.
     """
+    chain = STUDY.chains[wildcards.chain]
+    teacher = chain.teacher
+    if not STUDY.tabulated(chain):
+        return {"teacher_logits": [], **chosen_round(teacher.chain.path, teacher.which)}
+    answers = f"{RESULTS}/teachers/{chain.answers}/logits"
+    return {
+        "teacher": [],
+        "teacher_logits": f"{answers}.json",
+        "teacher_table": ancient(f"{answers}.safetensors"),
+    }
 
-    def chosen(wildcards):
-        teacher = STUDY.chains[wildcards.chain].teacher
-        choice = checkpoints.select_teacher.get(
-            chain=teacher.chain.path, which=teacher.which
-        ).output[0]
-        with open(choice) as file:
-            return round_file(teacher.chain.path, json.load(file)["round"], name)
 
-    return chosen
+def chosen_round(chain, which):
+    """The metrics and weights of the round of `chain` that select_teacher has chosen."""
+    choice = checkpoints.select_teacher.get(chain=chain, which=which).output[0]
+    with open(choice) as file:
+        round = json.load(file)["round"]
+    return {
+        "teacher": round_file(chain, round),
+        "teacher_weights": ancient(round_file(chain, round, "model.safetensors")),
+    }
 
 
 def round_spec(wildcards):
@@ -129,6 +142,12 @@ def rounds():
 
 def choices():
     return [f"{RESULTS}/teachers/{path}/teacher.json" for path in STUDY.teachers]
+
+
+def answers():
+    students = [c for c in STUDY.chains.values() if c.teacher and STUDY.tabulated(c)]
+    tables = sorted({f"{RESULTS}/teachers/{chain.answers}" for chain in students})
+    return [f"{t}/{name}.json" for t in tables for name in ("logits", "cost")]
 
 
 def figures():

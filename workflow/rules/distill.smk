@@ -16,12 +16,40 @@ checkpoint select_teacher:
         " --log {log} {input}"
 
 
+rule teacher_logits:
+    input:
+        unpack(data_of),
+        unpack(lambda w: chosen_round(w.chain, w.which)),
+    output:
+        facts=f"{RESULTS}/teachers/{{chain}}/{{which}}/answers-{{augmentation}}/logits.json",
+        table=f"{RESULTS}/teachers/{{chain}}/{{which}}/answers-{{augmentation}}/logits.safetensors",
+        cost=f"{RESULTS}/teachers/{{chain}}/{{which}}/answers-{{augmentation}}/cost.json",
+    log:
+        f"{RESULTS}/logs/teachers/{{chain}}/{{which}}-answers-{{augmentation}}.log",
+    conda:
+        "../../envs/sdd.yaml"
+    threads: 1
+    resources:
+        trainings=1,
+        gpu=uses_gpu(),
+        device=config["device"],
+    params:
+        spec=lambda w: studies.params(
+            {"augmentation": w.augmentation}, "teacher_logits"
+        ),
+    message:
+        "Answers of the {wildcards.which} teacher from {wildcards.chain}"
+    shell:
+        "python -m sdd teacher_logits --spec {params.spec:q} --dataset {input.dataset}"
+        " --labels {input.labels} --teacher {input.teacher} --output {output.facts}"
+        " --log {log} --device {resources.device}"
+
+
 use rule train_dense as distill_dense with:
     input:
         unpack(data_of),
+        unpack(teacher_of),
         parent=[],
-        teacher=teacher_file("metrics.json"),
-        teacher_weights=ancient(teacher_file("model.safetensors")),
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/kd-[^/]+/seed\d+",
 
@@ -30,8 +58,7 @@ use rule prune_retrain as distill_retrain with:
     input:
         unpack(data_of),
         unpack(parent_of),
-        teacher=teacher_file("metrics.json"),
-        teacher_weights=ancient(teacher_file("model.safetensors")),
+        unpack(teacher_of),
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/kd-[^/]+/seed\d+",
         round=r"(?!00)\d\d+",

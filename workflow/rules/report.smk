@@ -2,6 +2,7 @@ rule collect_rounds:
     input:
         rounds(),
         choices(),
+        answers(),
     output:
         f"{REPORTS}/rounds.csv",
     log:

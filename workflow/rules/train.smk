@@ -3,6 +3,7 @@ rule train_dense:
         unpack(data_of),
         parent=[],
         teacher=[],
+        teacher_logits=[],
     output:
         weights=f"{CHAIN}/round00/model.safetensors",
         metrics=f"{CHAIN}/round00/metrics.json",
@@ -18,6 +19,7 @@ rule train_dense:
         gpu=uses_gpu(),
         device=config["device"],
         ahead=rounds_ahead,
+        save_every=config["save_every"],
     params:
         spec=round_spec,
         state=f"{RESULTS}/.state",
@@ -26,8 +28,9 @@ rule train_dense:
     shell:
         "python -m sdd train_round --spec {params.spec:q} --dataset {input.dataset}"
         " --labels {input.labels} --parent {input.parent} --teacher {input.teacher}"
-        " --output {output.metrics} --log {log} --state {params.state}"
-        " --ahead {resources.ahead} --device {resources.device}"
+        " --teacher_logits {input.teacher_logits} --output {output.metrics} --log {log} --state {params.state}"
+        " --ahead {resources.ahead} --save_every {resources.save_every}"
+        " --device {resources.device}"
 
 
 use rule train_dense as prune_retrain with:
@@ -35,6 +38,7 @@ use rule train_dense as prune_retrain with:
         unpack(data_of),
         unpack(parent_of),
         teacher=[],
+        teacher_logits=[],
     output:
         weights=f"{CHAIN}/round{{round}}/model.safetensors",
         metrics=f"{CHAIN}/round{{round}}/metrics.json",

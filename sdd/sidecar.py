@@ -1,0 +1,98 @@
+"""How far a training has come, beside its outputs: a job that was killed goes on from there.
+
+The sidecar is written between two epochs, every so many seconds and on an interrupt, whole or not
+at all. It starts with the sha256 of what follows: a safetensors file whose metadata carry the
+stamp, what the training is made from, which whoever goes on with it must share.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load, save
+
+from sdd.energy import EnergyReading
+from sdd.files import replacing
+from sdd.settings import canonical
+from sdd.training import Epoch, State
+
+DIGEST = hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a sidecar holds: the training's state, and what it took to come there."""
+
+    state: State
+    energy: EnergyReading
+    runs: int  # jobs that have worked at it
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The sidecar at `path` of a training that is made from `stamp` and nothing else."""
+
+    path: Path
+    stamp: dict[str, Any]
+    every_seconds: float
+    log: Callable[[str], None]
+
+    def read(self) -> Kept | None:
+        """What was kept, if it is whole and of this training; otherwise the log says why not."""
+        if not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        digest, payload = content[:DIGEST], content[DIGEST:]
+        if hashlib.sha256(payload).digest() != digest:
+            return self.log(f"{self.path} is damaged: the training starts over")
+        header = int.from_bytes(payload[:8], "little")
+        facts = json.loads(json.loads(payload[8 : 8 + header])["__metadata__"]["sdd"])
+        if facts["stamp"] != canonical(self.stamp):
+            return self.log(f"{self.path} is of another config, code or version: starts over")
+        history = tuple(Epoch(**epoch) for epoch in facts["history"])
+        self.log(f"goes on after epoch {len(history)}, from {self.path}")
+        return Kept(State(history, load(payload)), EnergyReading(**facts["energy"]), facts["runs"])
+
+    def write(self, kept: Kept) -> None:
+        facts = {
+            "stamp": canonical(self.stamp),
+            "history": [asdict(epoch) for epoch in kept.state.history],
+            "energy": kept.energy.to_dict(),
+            "runs": kept.runs,
+        }
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in kept.state.tensors.items()}
+        payload = save(tensors, {"sdd": json.dumps(facts)})
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+
+    @contextmanager
+    def keeping(
+        self, energy: Callable[[], EnergyReading], runs: int
+    ) -> Iterator[Callable[[State], None]]:
+        """Keeps the states of the training in the block: gives the `keep` of sdd.training.train.
+
+        `energy` tells what the training has taken so far. An interrupt (SIGINT, SIGTERM) in the
+        block writes the last state before it goes on.
+        """
+        last: State | None = None
+        written = time.monotonic()
+
+        def keep(state: State) -> None:
+            nonlocal last, written
+            last = state
+            if time.monotonic() - written >= self.every_seconds:
+                self.write(Kept(state, energy(), runs))
+                written = time.monotonic()
+
+        try:
+            yield keep
+        except KeyboardInterrupt:
+            if last:
+                self.write(Kept(last, energy(), runs))
+                self.log(f"interrupted: goes on after epoch {len(last.history)} when run again")
+            raise
