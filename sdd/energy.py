@@ -34,6 +34,8 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol, Self
 
+from sdd import locks
+
 JOULES_PER_KWH = 3.6e6
 SAMPLE_EVERY_S = 1.0
 FIRST_SAMPLE_S = 10.0  # at most this long a training that has ended waits for its first sample
@@ -131,8 +133,6 @@ class Job:
     The clock is the monotonic one, which all processes of a host share and which no time service
     sets. It restarts at boot, when no job runs, and the first job starts the tally afresh.
 
-    A forked child inherits the lock, and keeps the job counted until both have ended.
-
     Raises OSError where the folder cannot be used, EnergyError where it is not answered.
     """
 
@@ -141,8 +141,7 @@ class Job:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._look() as tally:
             self._start = tally
-            self._fd, self._path = tempfile.mkstemp(suffix=".job", dir=folder)
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fd, self._path = locks.sign(folder, suffix=".job")
 
     def beat(self) -> None:
         """Bring the tally up to now: bounds how long a job that gets killed is still counted."""
@@ -175,7 +174,7 @@ class Job:
         fd = os.open(self._folder / "tally", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._lock(fd)
-            running, now = self._running(), self._clock()
+            running, now = len(locks.living(self._folder, "*.job")), self._clock()
             if running:
                 tally = Tally(*struct.unpack("dd", os.pread(fd, 16, 0))).at(now, running)
             else:
@@ -194,19 +193,6 @@ class Job:
                 if time.monotonic() > deadline:
                     raise EnergyError(f"the ledger {self._folder} stayed locked") from None
                 time.sleep(0.001)
-
-    def _running(self) -> int:
-        running = 0
-        for path in self._folder.glob("*.job"):
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-            except BlockingIOError:
-                running += 1
-            finally:
-                os.close(fd)
-        return running
 
 
 def ledger_root() -> Path:

@@ -1,0 +1,47 @@
+"""Files that their makers keep locked: while one is locked, its maker lives.
+
+The kernel drops a lock when the process dies, however it dies. A forked child inherits the lock and
+keeps it until both have ended. Whoever signs or reads a folder keeps others from it meanwhile.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Waits until nobody else holds the folder's own lock, and holds it."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)  # and so unlock it
+
+
+def sign(folder: Path, *, prefix: str = "", suffix: str = "") -> tuple[int, str]:
+    """The open descriptor and the path of a new locked file; to leave, unlink it and close it."""
+    fd, path = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd, path
+
+
+def living(folder: Path, pattern: str) -> list[Path]:
+    """The files whose makers live. Those of the dead are removed, unless they are another user's
+    and only theirs to remove."""
+    found = []
+    for path in sorted(folder.glob(pattern)):
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(PermissionError):
+                path.unlink()
+        except BlockingIOError:
+            found.append(path)
+        finally:
+            os.close(fd)
+    return found
