@@ -41,19 +41,23 @@ def noisy_labels(args: argparse.Namespace) -> None:
 def train_round(args: argparse.Namespace) -> None:
     """Train one round of a chain, and maybe some ahead of it: dense, or prune and retrain."""
     from sdd import segment
+    from sdd.devices import Lease
 
     signal.signal(signal.SIGTERM, _interrupt_once)
     signal.signal(signal.SIGINT, _interrupt_once)
-    metrics = segment.run(
-        args.spec,
-        segment.Inputs(args.dataset, args.labels, args.parent, args.teacher, args.teacher_logits),
-        output=args.output,
-        log=args.log,
-        state=args.state,
-        ahead=args.ahead,
-        save_every=args.save_every,
-        device=args.device,
-    )
+    with Lease(args.device, args.sharing) as lease:
+        metrics = segment.run(
+            args.spec,
+            segment.Inputs(
+                args.dataset, args.labels, args.parent, args.teacher, args.teacher_logits
+            ),
+            output=args.output,
+            log=args.log,
+            state=args.state,
+            ahead=args.ahead,
+            save_every=args.save_every,
+            lease=lease,
+        )
     print(segment.summary(metrics), file=sys.stderr)
 
 
@@ -76,17 +80,18 @@ def select_teacher(args: argparse.Namespace) -> None:
 def teacher_logits(args: argparse.Namespace) -> None:
     """Tabulate a teacher's answers to every image under every outcome of the augmentation."""
     from sdd import teacher_logits as tables_of_answers
-    from sdd.devices import choose_device
+    from sdd.devices import Lease
 
-    with args.log.open("w") as file:
+    with args.log.open("w") as file, Lease(args.device, args.sharing) as lease:
+        log = partial(print, file=file, flush=True)
         tables_of_answers.make(
             args.spec,
             dataset=args.dataset,
             labels=args.labels,
             teacher=args.teacher,
             output=args.output,
-            device=choose_device(args.device),
-            log=partial(print, file=file, flush=True),
+            device=lease.device(log),
+            log=log,
         )
 
 
@@ -145,10 +150,10 @@ STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
     noisy_labels: ("dataset",),
     train_round: (
         "dataset", "labels", "parent", "teacher", "teacher_logits", "state", "ahead",
-        "save_every", "device",
+        "save_every", "device", "sharing",
     ),
     select_teacher: ("inputs",),
-    teacher_logits: ("dataset", "labels", "teacher", "device"),
+    teacher_logits: ("dataset", "labels", "teacher", "device", "sharing"),
     collect_rounds: (),
     table: ("rounds",),
     figure: ("rounds",),
@@ -168,8 +173,8 @@ def main() -> None:
         for option in options:
             if option == "inputs":
                 command.add_argument("inputs", type=Path, nargs="+")
-            elif option == "ahead":
-                command.add_argument("--ahead", type=int, default=1)
+            elif option in ("ahead", "sharing"):
+                command.add_argument(f"--{option}", type=int, default=1)
             elif option == "save_every":
                 command.add_argument("--save_every", type=float, default=60.0)
             elif option == "device":

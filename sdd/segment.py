@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sdd.devices import Lease
 from sdd.errors import DataError, SddError
 from sdd.files import read_json, sha256
 
@@ -55,7 +56,7 @@ def run(
     state: Path,
     ahead: int,
     save_every: float,
-    device: str,
+    lease: Lease,
 ) -> dict[str, Any]:
     """Makes the round of `spec`, and up to `ahead` - 1 following ones; returns its metrics.
 
@@ -67,13 +68,13 @@ def run(
     folder = state / spec["chain"].replace("/", "--")
     metrics = _find(folder, spec, inputs)
     if metrics is None:
-        metrics = _train(folder, spec, inputs, device, save_every, log)
+        metrics = _train(folder, spec, inputs, lease, save_every, log)
     for _ in range(1, ahead):
         inputs = replace(inputs, parent=_round(folder, spec) / METRICS)
         spec = spec | {"round": spec["round"] + 1}
         try:
             if _find(folder, spec, inputs) is None:
-                _train(folder, spec, inputs, device, save_every, _round(folder, spec) / LOG)
+                _train(folder, spec, inputs, lease, save_every, _round(folder, spec) / LOG)
         except SddError:
             break
     _deliver(_round(folder, metrics["spec"]), output, log)
@@ -112,10 +113,9 @@ def _find(folder: Path, spec: dict[str, Any], inputs: Inputs) -> dict[str, Any] 
 
 
 def _train(
-    folder: Path, spec: dict[str, Any], inputs: Inputs, device: str, save_every: float, log: Path
+    folder: Path, spec: dict[str, Any], inputs: Inputs, lease: Lease, save_every: float, log: Path
 ) -> dict[str, Any]:
     from sdd import rounds
-    from sdd.devices import choose_device
 
     aside = _round(folder, spec)
     shutil.rmtree(aside, ignore_errors=True)
@@ -129,7 +129,7 @@ def _train(
             spec,
             inputs,
             output=aside / METRICS,
-            device=choose_device(device),
+            device=lease.device(write),
             sidecar=_sidecar(aside),
             save_every=save_every,
             log=write,

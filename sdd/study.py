@@ -30,7 +30,7 @@ from sdd.settings import (
 CHAIN_KEYS = (
     "study", "seeds", "experiments", "recipes", "pruning", "validation", "distillation",
 )  # fmt: skip
-RUN_KEYS = ("data", "device", "rounds_per_job", "save_every")
+RUN_KEYS = ("data", "device", "trainings_per_gpu", "rounds_per_job", "save_every")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sdd import checkpoint, devices, networks, rounds, teacher_logits
-from sdd.errors import CheckpointError, DataError, DeviceError, Divergence
+from sdd import checkpoint, networks, rounds, teacher_logits
+from sdd.errors import CheckpointError, DataError, Divergence
 from sdd.files import read_json
 from sdd.segment import Inputs
 
@@ -228,11 +228,3 @@ def test_what_was_computed_has_a_teacher_in_the_loop_in_it(data, chain, tmp_path
     assert read_json(table)["flops"] == 3500 * 266_200
     cost = read_json(table.with_name("cost.json"))
     assert cost["seconds"] > 0 and cost["energy"]["method"]
-
-
-def test_a_missing_gpu_is_an_error_and_auto_is_not():
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    assert devices.choose_device("auto") == CPU
-    with pytest.raises(DeviceError, match="Set device: auto or cpu"):
-        devices.choose_device("cuda")

@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT
 
 from sdd import segment
+from sdd.devices import Lease
 from sdd.errors import Divergence
 from sdd.files import read_json
 from sdd.segment import Inputs
@@ -36,7 +37,7 @@ class Chain:
         data = self.data / "dataset.json", self.data / "labels.json"
         return (spec | changes, Inputs(*data, parent, None)), {
             "output": self.metrics(round), "log": self.folder / f"{round}.log",
-            "state": self.folder / "state", "ahead": ahead, "save_every": 60, "device": "cpu",
+            "state": self.folder / "state", "ahead": ahead, "save_every": 60, "lease": Lease("cpu", 1),
         }  # fmt: skip
 
     def job(self, round, ahead=1, **changes):
@@ -74,7 +75,7 @@ def test_a_later_job_adopts_its_round_without_torch(chain, reference):
     (spec, inputs), named = chain.arguments(2)
     code = (
         "import sys, pathlib; from pathlib import PosixPath; from sdd import segment; "
-        "from sdd.segment import Inputs; "
+        "from sdd.devices import Lease; from sdd.segment import Inputs; "
         f"m = segment.run({spec!r}, {inputs!r}, **{named!r}); "
         "assert 'torch' not in sys.modules; print(m['weights_sha256'])"
     )

@@ -405,6 +405,6 @@ def test_learning_rates_of_the_schedules():
 
 
 def test_planning_does_not_import_torch():
-    code = "import sys, sdd.study, sdd.fingerprint; sdd.study.read_schema(); " \
+    code = "import sys, sdd.devices, sdd.study, sdd.fingerprint; sdd.study.read_schema(); " \
         "sys.exit('torch' in sys.modules)"  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

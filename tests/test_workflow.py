@@ -6,6 +6,7 @@ thing and reads what a dry run would do.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,7 +151,9 @@ def test_a_carbon_intensity_trains_nothing(overlay):
     assert overlay(lambda c: c.update(energy={"carbon_intensity": 50})) == RESULTS | {CONFIG}
 
 
-@pytest.mark.parametrize("change", [{"device": "cpu"}, {"rounds_per_job": 3}])
+@pytest.mark.parametrize(
+    "change", [{"device": "cpu"}, {"trainings_per_gpu": 3}, {"rounds_per_job": 3}]
+)
 def test_how_it_is_run_changes_nothing(overlay, change):
     assert overlay(lambda c: c.update(change)) == set()
 
@@ -347,14 +350,26 @@ def test_a_failed_preparation_says_why_in_terminal_and_log(workflow):
         assert "error: cifar10: cannot read CIFAR10 in nowhere" in text
 
 
-def test_on_one_machine_trainings_share_the_cores_and_a_gpu_runs_one(workflow):
+def test_on_one_machine_trainings_share_the_cores_and_the_gpus(workflow, monkeypatch):
     data = "resources/datasets/mnist-5k/dataset.json"
-    said = workflow.snakemake(data).stdout
-    assert 'gpu=Resource("gpu", 1)' in said
-    assert f'trainings=Resource("trainings", {os.cpu_count()})' in said
-    (workflow.folder / data).unlink()
-    said = workflow.snakemake(data, "--resources", "gpu=3", "trainings=5").stdout
-    assert 'gpu=Resource("gpu", 3)' in said and 'trainings=Resource("trainings", 5)' in said
+
+    def limits(*arguments) -> dict[str, int]:
+        (workflow.folder / data).unlink(missing_ok=True)
+        said = workflow.snakemake(data, *arguments).stdout
+        return {k: int(n) for k, n in re.findall(r'Resource\("(gpu|trainings)", (\d+)\)', said)}
+
+    program = workflow.folder / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nfor n in 0 1 2; do echo "GPU $n: X (UUID: GPU-$n)"; done\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (workflow.folder / "two.yaml").write_text("trainings_per_gpu: 2\n")
+    assert limits() == {"gpu": 3, "trainings": os.cpu_count()}
+    assert limits("--configfile", "two.yaml")["gpu"] == 6
+    assert limits("--resources", "gpu=4", "trainings=5") == {"gpu": 4, "trainings": 5}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2,0")
+    assert limits("--configfile", "two.yaml")["gpu"] == 4
 
 
 TRAININGS = ("train_dense", "prune_retrain", "distill_dense", "distill_retrain")

@@ -1,9 +1,7 @@
 """The study and where its files lie: path helpers and input functions, no logic."""
 
 import json
-import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
 sys.path.insert(0, workflow.basedir)
@@ -11,6 +9,7 @@ shell.prefix(f"export PYTHONPATH={workflow.basedir!r}:${{{{PYTHONPATH-}}}}; ")
 
 from snakemake.utils import available_cpu_count
 
+from sdd import devices
 from sdd import study as studies
 
 studies.validate(config, studies.read_schema())
@@ -18,6 +17,7 @@ STUDY = studies.Study.from_config(config)
 RESULTS = STUDY.folder
 REPORTS = f"reports/{STUDY.name}"
 CHAIN = f"{RESULTS}/chains/{{chain}}"
+GPUS = devices.gpus()
 
 
 wildcard_constraints:
@@ -123,13 +123,7 @@ def figure_spec(name, stage):
 
 def uses_gpu():
     """Whether the trainings run on a GPU, judged on this machine without importing torch."""
-    if config["device"] != "auto":
-        return int(config["device"] == "cuda")
-    try:
-        without_cuda = "cpu" in version("torch")
-    except PackageNotFoundError:  # torch is in the jobs' environment only
-        without_cuda = False
-    return int(shutil.which("nvidia-smi") is not None and not without_cuda)
+    return int(devices.expects_gpu(config["device"], GPUS))
 
 
 def rounds():
@@ -167,9 +161,14 @@ def histograms(name="metrics.json"):
     return [round_file(c.path, round, name) for c, round in STUDY.histogram_rounds()]
 
 
-# On one machine: no more trainings at a time than it has cores, and one on a GPU. Both can be
-# set with --resources; on a cluster, where --jobs counts nodes, nothing is limited here.
+# On one machine: no more trainings at a time than it has cores (each keeps one busy, on a GPU
+# too), and on its GPUs no more than may share them. Both can be set with --resources; on a cluster,
+# where --jobs counts nodes, nothing is limited here.
 if workflow.resource_settings.nodes is None:
-    for name, limit in {"gpu": 1, "trainings": available_cpu_count()}.items():
+    limits = {
+        "gpu": len(GPUS) * config["trainings_per_gpu"],
+        "trainings": available_cpu_count(),
+    }
+    for name, limit in limits.items():
         if name not in workflow.global_resources:
             workflow.register_resource(name, limit)

@@ -33,6 +33,7 @@ rule teacher_logits:
         trainings=1,
         gpu=uses_gpu(),
         device=config["device"],
+        sharing=config["trainings_per_gpu"],
     params:
         spec=lambda w: studies.params(
             {"augmentation": w.augmentation}, "teacher_logits"
@@ -42,7 +43,7 @@ rule teacher_logits:
     shell:
         "python -m sdd teacher_logits --spec {params.spec:q} --dataset {input.dataset}"
         " --labels {input.labels} --teacher {input.teacher} --output {output.facts}"
-        " --log {log} --device {resources.device}"
+        " --log {log} --device {resources.device} --sharing {resources.sharing}"
 
 
 use rule train_dense as distill_dense with:

@@ -18,6 +18,7 @@ rule train_dense:
         trainings=1,
         gpu=uses_gpu(),
         device=config["device"],
+        sharing=config["trainings_per_gpu"],
         ahead=rounds_ahead,
         save_every=config["save_every"],
     params:
@@ -28,9 +29,10 @@ rule train_dense:
     shell:
         "python -m sdd train_round --spec {params.spec:q} --dataset {input.dataset}"
         " --labels {input.labels} --parent {input.parent} --teacher {input.teacher}"
-        " --teacher_logits {input.teacher_logits} --output {output.metrics} --log {log} --state {params.state}"
-        " --ahead {resources.ahead} --save_every {resources.save_every}"
-        " --device {resources.device}"
+        " --teacher_logits {input.teacher_logits} --output {output.metrics} --log {log}"
+        " --state {params.state} --ahead {resources.ahead}"
+        " --save_every {resources.save_every} --device {resources.device}"
+        " --sharing {resources.sharing}"
 
 
 use rule train_dense as prune_retrain with:
