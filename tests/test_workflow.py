@@ -367,6 +367,8 @@ def test_on_one_machine_trainings_share_the_cores_and_the_gpus(workflow, monkeyp
     (workflow.folder / "two.yaml").write_text("trainings_per_gpu: 2\n")
     assert limits() == {"gpu": 3, "trainings": os.cpu_count()}
     assert limits("--configfile", "two.yaml")["gpu"] == 6
+    commands = ("--dry-run", "--printshellcmds", "--configfile", "two.yaml")
+    assert "--device auto --sharing 2" in workflow.snakemake(*commands).stdout
     assert limits("--resources", "gpu=4", "trainings=5") == {"gpu": 4, "trainings": 5}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2,0")
     assert limits("--configfile", "two.yaml")["gpu"] == 4
