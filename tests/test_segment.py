@@ -37,7 +37,8 @@ class Chain:
         data = self.data / "dataset.json", self.data / "labels.json"
         return (spec | changes, Inputs(*data, parent, None)), {
             "output": self.metrics(round), "log": self.folder / f"{round}.log",
-            "state": self.folder / "state", "ahead": ahead, "save_every": 60, "lease": Lease("cpu", 1),
+            "state": self.folder / "state", "ahead": ahead, "save_every": 60,
+            "lease": Lease("cpu", 1),
         }  # fmt: skip
 
     def job(self, round, ahead=1, **changes):
