@@ -67,34 +67,54 @@ def candidates_of(wildcards):
     return [round_file(wildcards.chain, r) for r in range(last + 1)]
 
 
-def teacher_of(wildcards):
-    """What a student learns from: the table of its teacher's answers, or the teacher itself.
-
-    Only who reads the teacher's round depends on which one was chosen, and on that round itself,
-    not on the file that says which: as long as the choice is the same, a longer teacher chain
-    retrains nobody.
-    """
-    chain = STUDY.chains[wildcards.chain]
-    teacher = chain.teacher
-    if not STUDY.tabulated(chain):
-        return {"teacher_logits": [], **chosen_round(teacher.chain.path, teacher.which)}
-    answers = f"{RESULTS}/teachers/{chain.answers}/logits"
-    return {
-        "teacher": [],
-        "teacher_logits": f"{answers}.json",
-        "teacher_table": ancient(f"{answers}.safetensors"),
-    }
-
-
-def chosen_round(chain, which):
-    """The metrics and weights of the round of `chain` that select_teacher has chosen."""
-    choice = checkpoints.select_teacher.get(chain=chain, which=which).output[0]
+def chosen_round(teacher):
+    """The round that select_teacher has chosen for `teacher`."""
+    choice = checkpoints.select_teacher.get(
+        chain=teacher.chain.path, which=teacher.which
+    ).output[0]
     with open(choice) as file:
-        round = json.load(file)["round"]
-    return {
-        "teacher": round_file(chain, round),
-        "teacher_weights": ancient(round_file(chain, round, "model.safetensors")),
-    }
+        return json.load(file)["round"]
+
+
+# A student learns from the table of its teacher's answers, or from the teacher itself. Both depend
+# on the chosen round, not on the file that says which: as long as the choice is the same, a longer
+# teacher chain retrains nobody. Each input has a name and a function of its own, since a dry run
+# knows no others before the choice.
+def teacher_file(name):
+    """An input function of the table's rule: a file of the chosen round."""
+
+    def file(wildcards):
+        teacher = STUDY.teachers[f"{wildcards.chain}/{wildcards.which}"]
+        return round_file(teacher.chain.path, chosen_round(teacher), name)
+
+    return file
+
+
+def loop_file(name):
+    """An input function of students: a file of a teacher in the loop."""
+
+    def file(wildcards):
+        chain = STUDY.chains[wildcards.chain]
+        if STUDY.tabulated(chain):
+            return []
+        return round_file(chain.teacher.chain.path, chosen_round(chain.teacher), name)
+
+    return file
+
+
+def answers_file(name):
+    """An input function of students: a file of the table."""
+
+    def file(wildcards):
+        chain = STUDY.chains[wildcards.chain]
+        if not STUDY.tabulated(chain):
+            return []
+        # Asked though the path is known: Snakemake would retrain a student that it had planned
+        # behind a table which, once the choice is made, turns out not to change.
+        chosen_round(chain.teacher)
+        return f"{RESULTS}/teachers/{chain.answers}/{name}"
+
+    return file
 
 
 def round_spec(wildcards):

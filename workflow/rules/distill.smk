@@ -19,7 +19,8 @@ checkpoint select_teacher:
 rule teacher_logits:
     input:
         unpack(data_of),
-        unpack(lambda w: chosen_round(w.chain, w.which)),
+        teacher=teacher_file("metrics.json"),
+        teacher_weights=ancient(teacher_file("model.safetensors")),
     output:
         facts=f"{RESULTS}/teachers/{{chain}}/{{which}}/answers-{{augmentation}}/logits.json",
         table=f"{RESULTS}/teachers/{{chain}}/{{which}}/answers-{{augmentation}}/logits.safetensors",
@@ -49,8 +50,11 @@ rule teacher_logits:
 use rule train_dense as distill_dense with:
     input:
         unpack(data_of),
-        unpack(teacher_of),
         parent=[],
+        teacher=loop_file("metrics.json"),
+        teacher_weights=ancient(loop_file("model.safetensors")),
+        teacher_logits=answers_file("logits.json"),
+        teacher_table=ancient(answers_file("logits.safetensors")),
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/kd-[^/]+/seed\d+",
 
@@ -59,7 +63,10 @@ use rule prune_retrain as distill_retrain with:
     input:
         unpack(data_of),
         unpack(parent_of),
-        unpack(teacher_of),
+        teacher=loop_file("metrics.json"),
+        teacher_weights=ancient(loop_file("model.safetensors")),
+        teacher_logits=answers_file("logits.json"),
+        teacher_table=ancient(answers_file("logits.safetensors")),
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/kd-[^/]+/seed\d+",
         round=r"(?!00)\d\d+",
