@@ -30,7 +30,9 @@ from sdd.settings import (
 CHAIN_KEYS = (
     "study", "seeds", "experiments", "recipes", "pruning", "validation", "distillation",
 )  # fmt: skip
-RUN_KEYS = ("data", "device", "trainings_per_gpu", "rounds_per_job", "save_every")
+RUN_KEYS = (
+    "data", "device", "trainings_per_gpu", "rounds_per_job", "save_every", "cluster",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,11 @@ class Study:
     def tabulated(self, student: Chain) -> bool:
         """Whether its teacher's answers are looked up; else the teacher is in the loop."""
         return self.table_bytes(student) <= 1e9 * self.config["distillation"]["largest_table"]
+
+    def request(self, chain: str) -> dict[str, int]:
+        """What one round of a chain asks of a scheduler: `minutes` and `memory_mb`."""
+        requests = self.config["cluster"]
+        return requests["default"] | requests.get(self.chains[chain].model, {})
 
     def labels_spec(self, labels: str) -> dict[str, Any]:
         chain = next(c for c in self.chains.values() if c.labels == labels)
@@ -440,7 +447,7 @@ def validate(config: dict[str, Any], schema: dict[str, Any]) -> None:
     if error is None:
         return
     hints = []
-    if error.validator in ("additionalProperties", "required"):
+    if error.validator in ("additionalProperties", "required") and "properties" in error.schema:
         hints.append(f"Keys are: {', '.join(error.schema['properties'])}.")
     if error.validator == "type" and isinstance(error.instance, str) and _is_number(error.instance):
         hints.append("YAML reads 1e-4 as text: write 1.0e-4.")

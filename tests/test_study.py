@@ -215,8 +215,12 @@ def test_every_key_is_described():
 def test_config_writes_out_every_key_of_the_embedded_study(embedded):
     assert set(embedded) == set(SCHEMA["properties"])
     for key, value in embedded.items():
-        if SCHEMA["properties"][key].get("type") == "object" and key != "recipes":
+        if SCHEMA["properties"][key].get("type") == "object" and key not in (
+            "recipes", "cluster",
+        ):  # fmt: skip
             assert set(value) == set(SCHEMA["properties"][key]["properties"]), key
+    requests = set(SCHEMA["$defs"]["request"]["properties"])
+    assert all(set(request) == requests for request in embedded["cluster"].values())
     assert set(embedded["recipes"]["lenet-300-100"]) == set(SCHEMA["$defs"]["recipe"]["properties"])
 
 
@@ -341,7 +345,28 @@ REFUSED = {
         ),
         r"vgg-3-6.*28 x 28",
     ),
+    "a request for an unknown model": (
+        lambda c: c["cluster"].update(vgg16={"minutes": 5}), "cluster: 'vgg16'.*default, or the",
+    ),
+    "a request for something else": (
+        lambda c: c["cluster"].update(vit={"gpus": 2}), r"cluster\.vit.*'gpus'.*minutes, memory_mb",
+    ),
+    "no time": (
+        lambda c: c["cluster"]["default"].update(minutes=0), r"default\.minutes: 0 is less",
+    ),
+    "an incomplete default": (
+        lambda c: c.update(cluster={"default": {"minutes": 5}}),
+        "cluster.default: 'memory_mb' is a required.*needs minutes and memory_mb",
+    ),
 }  # fmt: skip
+
+
+def test_a_request_is_the_default_with_what_differs_for_the_model(config):
+    (chain, *_) = build(config).chains
+    config["cluster"] = {"default": {"minutes": 5, "memory_mb": 6}, "vit": {"minutes": 7}}
+    assert build(config).request(chain) == {"minutes": 5, "memory_mb": 6}
+    config["cluster"]["lenet-300-100"] = {"minutes": 8}
+    assert build(config).request(chain) == {"minutes": 8, "memory_mb": 6}
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -152,7 +152,14 @@ def test_a_carbon_intensity_trains_nothing(overlay):
 
 
 @pytest.mark.parametrize(
-    "change", [{"device": "cpu"}, {"trainings_per_gpu": 3}, {"rounds_per_job": 3}]
+    "change",
+    [
+        {"device": "cpu"},
+        {"trainings_per_gpu": 3},
+        {"rounds_per_job": 3},
+        {"save_every": 5},
+        {"cluster": {"lenet-300-100": {"minutes": 99}}},
+    ],
 )
 def test_how_it_is_run_changes_nothing(overlay, change):
     assert overlay(lambda c: c.update(change)) == set()

@@ -1,6 +1,7 @@
 """The study and where its files lie: path helpers and input functions, no logic."""
 
 import json
+import os
 import sys
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
@@ -129,6 +130,21 @@ def rounds_ahead(wildcards):
     return min(length, STUDY.rounds - number + 1) if first else 1
 
 
+def training_minutes(wildcards, attempt):
+    """What a training asks of a scheduler; a job that ran out of time is tried with more."""
+    minutes = STUDY.request(wildcards.chain)["minutes"]
+    return minutes * rounds_ahead(wildcards) * attempt
+
+
+def training_memory(wildcards):
+    return STUDY.request(wildcards.chain)["memory_mb"]
+
+
+def short_minutes(wildcards, attempt):
+    """What every other job asks of a scheduler: they take seconds."""
+    return 10 * attempt
+
+
 def table_spec(name):
     spec = {"name": name, "early_stopping": config["early_stopping"]}
     return studies.params(spec, "table")
@@ -143,6 +159,9 @@ def figure_spec(name, stage):
 
 def uses_gpu():
     """Whether the trainings run on a GPU, judged on this machine without importing torch."""
+    # On a node of a cluster it is settled: a step cannot ask for a GPU that its job did not ask for.
+    if workflow.remote_exec and config["device"] == "auto":
+        return int("SLURM_GPUS" in os.environ)
     return int(devices.expects_gpu(config["device"], GPUS))
 
 

@@ -4,6 +4,7 @@ rule prepare_dataset:
         data="resources/datasets/{dataset}/data.safetensors",
     log:
         "resources/datasets/{dataset}/prepare.log",
+    localrule: True  # it downloads, and nodes of a cluster may have no network
     conda:
         "../../envs/sdd.yaml"
     params:
@@ -29,6 +30,9 @@ rule noisy_labels:
         f"{RESULTS}/logs/labels/{{dataset}}/{{noise}}/seed{{seed}}.log",
     conda:
         "../../envs/sdd.yaml"
+    resources:
+        runtime=short_minutes,
+        mem_mb=2000,
     params:
         spec=lambda w: studies.params(
             STUDY.labels_spec(f"{w.dataset}/{w.noise}/seed{w.seed}"), "noisy_labels"

@@ -5,6 +5,7 @@ checkpoint select_teacher:
         f"{RESULTS}/teachers/{{chain}}/{{which}}/teacher.json",
     log:
         f"{RESULTS}/logs/teachers/{{chain}}/{{which}}.log",
+    localrule: True
     conda:
         "../../envs/sdd.yaml"
     params:

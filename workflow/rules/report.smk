@@ -9,6 +9,9 @@ rule collect_rounds:
         f"{RESULTS}/logs/report/collect_rounds.log",
     conda:
         "../../envs/sdd.yaml"
+    resources:
+        runtime=short_minutes,
+        mem_mb=2000,
     params:
         spec=studies.params(
             {
@@ -43,6 +46,9 @@ for name in STUDY.tables():
             f"{RESULTS}/logs/report/{name}.log",
         conda:
             "../../envs/sdd.yaml"
+        resources:
+            runtime=short_minutes,
+            mem_mb=2000,
         params:
             spec=table_spec(name),
         message:
@@ -76,6 +82,9 @@ for name in STUDY.figures():
             f"{RESULTS}/logs/report/{name}.log",
         conda:
             "../../envs/sdd.yaml"
+        resources:
+            runtime=short_minutes,
+            mem_mb=2000,
         params:
             stage=stage,
             spec=figure_spec(name, stage),
@@ -91,6 +100,7 @@ rule study_config:
         f"{REPORTS}/study.json",
     log:
         f"{RESULTS}/logs/report/study_config.log",
+    localrule: True
     conda:
         "../../envs/sdd.yaml"
     params:

@@ -21,6 +21,8 @@ rule train_dense:
         sharing=config["trainings_per_gpu"],
         ahead=rounds_ahead,
         save_every=config["save_every"],
+        runtime=training_minutes,
+        mem_mb=training_memory,
     params:
         spec=round_spec,
         state=f"{RESULTS}/.state",
