@@ -14,9 +14,10 @@ LOCK = dict(
 LOCK = {name.lower().replace("_", "-"): pin for name, pin in LOCK.items()}
 
 
-def needed() -> dict[str, str]:
+def needed(*extras: str) -> dict[str, str]:
+    """Lines of pyproject.toml by package: what every job needs, and what these extras add."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = project["dependencies"] + project["optional-dependencies"]["dev"]
+    lines = sum((project["optional-dependencies"][e] for e in extras), project["dependencies"])
     return {re.match(r"[\w-]+", line)[0].lower(): line for line in lines}
 
 
@@ -25,7 +26,7 @@ def numbers(version: str) -> list[int]:
 
 
 def test_the_lock_has_every_dependency_within_its_range():
-    for name, line in needed().items():
+    for name, line in needed("dev", "slurm").items():
         lowest = re.search(r">=([\d.]+)", line)[1]
         assert numbers(LOCK[name]) >= numbers(lowest), line
 
@@ -44,7 +45,4 @@ def test_conda_has_the_same_versions():
     for line in pip:
         name, version = line.split("==")
         assert LOCK[name.lower()] == version
-    runtime = {
-        name for name, line in needed().items() if name not in ("pytest", "ruff", "snakefmt")
-    }
-    assert runtime <= {line.split("==")[0].lower() for line in pip}
+    assert needed().keys() <= {line.split("==")[0].lower() for line in pip}
