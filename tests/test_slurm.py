@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,14 @@ def slurm(tmp_path_factory) -> Iterator[Slurm]:
     missing = [
         name for name in ("slurmctld", "slurmd", "munged") if not shutil.which(name, path=path)
     ]
+    if not find_spec("snakemake_executor_plugin_slurm"):
+        missing.append("snakemake-executor-plugin-slurm")
     if missing:
         complain = pytest.fail if os.environ.get("NEEDS_SLURM") else pytest.skip
-        complain(f"needs Slurm: {', '.join(missing)} not found (Debian: slurm-wlm and munge)")
+        complain(
+            f"{', '.join(missing)} not found. Install Slurm (Debian: slurm-wlm and munge) and "
+            "envs/requirements.txt."
+        )
     folder = tmp_path_factory.mktemp("slurm")
     with (folder / "start.log").open("w") as out:
         process = subprocess.Popen(
