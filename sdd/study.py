@@ -147,9 +147,9 @@ class Study:
         """The config without what only tells how it is run, on which no result depends."""
         return {key: value for key, value in self.config.items() if key not in RUN_KEYS}
 
-    def table_bytes(self, student: Chain) -> int:
-        """The size of the table of the teacher's answers that `student` looks up."""
-        data, augmentation = DATASETS[student.dataset], student.recipe.augmentation
+    def table_bytes(self, dataset: str, augmentation: str) -> int:
+        """The size of a table of a teacher's answers."""
+        data = DATASETS[dataset]
         images = data.train - round(self.config["validation"]["fraction"] * data.train)
         # See sdd.teacher_logits: in half precision where there are many outcomes.
         number = 4 if augmentation == "none" else 2
@@ -157,7 +157,8 @@ class Study:
 
     def tabulated(self, student: Chain) -> bool:
         """Whether its teacher's answers are looked up; else the teacher is in the loop."""
-        return self.table_bytes(student) <= 1e9 * self.config["distillation"]["largest_table"]
+        size = self.table_bytes(student.dataset, student.recipe.augmentation)
+        return size <= 1e9 * self.config["distillation"]["largest_table"]
 
     def request(self, chain: str) -> dict[str, int]:
         """What one round of a chain asks of a scheduler: `minutes` and `memory_mb`."""

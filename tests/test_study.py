@@ -83,7 +83,7 @@ def test_a_table_of_answers_has_a_known_size_and_a_limit(config, dataset, gigaby
     ]
     built = build(config)
     student = built.experiments["student"][0]
-    assert built.table_bytes(student) == pytest.approx(1e9 * gigabytes)
+    assert built.table_bytes(dataset, "flip-crop") == pytest.approx(1e9 * gigabytes)
     assert built.tabulated(student)
     config["distillation"]["largest_table"] = gigabytes - 1e-4
     assert not build(config).tabulated(student)

@@ -140,6 +140,13 @@ def training_memory(wildcards):
     return STUDY.request(wildcards.chain)["memory_mb"]
 
 
+def table_memory(wildcards):
+    """The table of a teacher's answers is made in memory."""
+    dataset = STUDY.chains[wildcards.chain].dataset
+    table = STUDY.table_bytes(dataset, wildcards.augmentation)
+    return training_memory(wildcards) + table // 10**6
+
+
 def short_minutes(wildcards, attempt):
     """What every other job asks of a scheduler: they take seconds."""
     return 10 * attempt
