@@ -27,7 +27,7 @@ def entries(
     result = []
     for path, facts in found:
         decay = facts["spec"]["recipe"]["weight_decay"]
-        if decay in shown:
+        if decay in shown and facts["ended"] is None:
             state, masks = checkpoint.load(
                 path.with_name("model.safetensors"), facts["weights_sha256"]
             )

@@ -81,6 +81,7 @@ def _row(
         "train_loss": metrics["train"]["loss"],
         "validation_loss": metrics["validation"]["loss"],
         "test_loss": metrics["test"]["loss"],
+        "ended": metrics["ended"],
         "epochs": metrics["spec"]["recipe"]["epochs"],
         "macs": metrics["macs"]["forward_macs"],
         "flops": metrics["flops"],

@@ -142,6 +142,8 @@ def run(
         "weights_kept": kept,
         "weights_total": total,
         **scores,
+        "validation_so_far": [*_validation_before(inputs.parent), scores["validation"]["accuracy"]],
+        "ended": None,  # a round after which early stopping really ended the chain
         "history": [asdict(epoch) for epoch in history],
         "noise_rate": read_json(inputs.labels)["realised_rate"],
         "macs": asdict(macs),
@@ -194,6 +196,11 @@ def _check_spec(parent: Path, before: dict[str, Any], spec: dict[str, Any]) -> N
             f"round {spec['round']} of {spec['chain']}: another {', '.join(wrong)}. Delete it and "
             "run snakemake again."
         )
+
+
+def _validation_before(parent: Path | None) -> list[float]:
+    """The validation accuracies of all rounds before, in percent."""
+    return read_json(parent)["validation_so_far"] if parent else []
 
 
 def _objective(

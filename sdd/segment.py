@@ -5,6 +5,9 @@ them are put aside in a state folder; its own is then delivered. The later jobs 
 theirs there and deliver it, if it was made for the same spec from the same inputs. So each round is
 a job with its own files whatever the segments' length, and a killed job keeps what it finished.
 A round that is being trained has its sidecar there too.
+
+Where early stopping really ends a chain, the rounds after its end are not trained: their files say
+so, and hold no numbers.
 """
 
 import os
@@ -16,7 +19,8 @@ from typing import Any
 
 from sdd.devices import Lease
 from sdd.errors import DataError, SddError
-from sdd.files import read_json, sha256
+from sdd.files import read_json, sha256, write_json
+from sdd.settings import EarlyStopping
 
 METRICS, WEIGHTS, LOG = "metrics.json", "model.safetensors", "training.log"
 
@@ -68,10 +72,16 @@ def run(
     folder = state / spec["chain"].replace("/", "--")
     metrics = _find(folder, spec, inputs)
     if metrics is None:
-        metrics = _train(folder, spec, inputs, lease, save_every, log)
+        ended = _end(spec, inputs)
+        if ended is None:
+            metrics = _train(folder, spec, inputs, lease, save_every, log)
+        else:
+            metrics = _leave_out(folder, spec, inputs, ended, log)
     for _ in range(1, ahead):
         inputs = replace(inputs, parent=_round(folder, spec) / METRICS)
         spec = spec | {"round": spec["round"] + 1}
+        if _end(spec, inputs) is not None:
+            break
         try:
             if _find(folder, spec, inputs) is None:
                 _train(folder, spec, inputs, lease, save_every, _round(folder, spec) / LOG)
@@ -83,8 +93,11 @@ def run(
 
 def summary(metrics: dict[str, Any]) -> str:
     """One line on a finished round, for people."""
+    name = f"{metrics['spec']['chain']}  round {metrics['round']:02d}"
+    if metrics["ended"] is not None:
+        return f"{name}  not trained: early stopping ended the chain after round {metrics['ended']}"
     return (
-        f"{metrics['spec']['chain']}  round {metrics['round']:02d}  "
+        f"{name}  "
         f"{metrics['sparsity']:.2f} % sparse  training {metrics['train']['accuracy']:.1f} %  "
         f"validation {metrics['validation']['accuracy']:.1f} %  "
         f"test {metrics['test']['accuracy']:.1f} %  {metrics['seconds']:.1f} s"
@@ -135,6 +148,45 @@ def _train(
             log=write,
         )
         write(summary(metrics))
+    return metrics
+
+
+def _end(spec: dict[str, Any], inputs: Inputs) -> int | None:
+    """The round after which early stopping has ended the chain, if it has: never before round 1."""
+    if "stopping" not in spec or inputs.parent is None:
+        return None
+
+    from sdd.descent import stop_early
+
+    choice = stop_early(
+        read_json(inputs.parent)["validation_so_far"], EarlyStopping(**spec["stopping"])
+    )
+    return choice.last if choice.stopped else None
+
+
+def _leave_out(
+    folder: Path, spec: dict[str, Any], inputs: Inputs, ended: int, log: Path
+) -> dict[str, Any]:
+    """Files of a round that is not trained: no weights, no numbers, and nothing spent."""
+    from sdd import checkpoint
+
+    aside, before = _round(folder, spec), read_json(inputs.parent)
+    unknown = {"accuracy": None, "loss": None}
+    metrics = {
+        **before,
+        "spec": spec,
+        "inputs": inputs.hashes(),
+        "round": spec["round"],
+        "ended": ended,
+        **dict.fromkeys(["sparsity", "weights_kept", "device", "threads"]),
+        **dict.fromkeys(["train", "train_clean", "validation", "test"], unknown),
+        **dict.fromkeys(["flops", "flops_computed", "seconds", "runs"], 0),
+        "history": [],
+        "energy": before["energy"] | {"energy_kwh": 0.0, "co2_g": 0.0, "method": "nothing trained"},
+        "weights_sha256": checkpoint.save(aside / WEIGHTS, {}, {}),
+    }
+    write_json(aside / METRICS, metrics)
+    log.write_text(summary(metrics) + "\n")
     return metrics
 
 

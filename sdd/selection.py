@@ -11,7 +11,8 @@ def select_teacher(rounds: Sequence[dict[str, Any]], which: str) -> dict[str, An
 
     `which` is "dense" (round 0) or "best": the best validation accuracy, ties to the sparser one.
     """
-    ranking = sorted(rounds, key=lambda r: (r["validation"]["accuracy"], r["round"]), reverse=True)
+    trained = [r for r in rounds if r["ended"] is None]
+    ranking = sorted(trained, key=lambda r: (r["validation"]["accuracy"], r["round"]), reverse=True)
     if which == "best":
         chosen, reason = ranking[0], "best validation accuracy; ties go to the sparser round"
     elif which == "dense":

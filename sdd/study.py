@@ -20,6 +20,7 @@ from sdd.settings import (
     OUTCOMES,
     WIDEST_LAYER,
     Distillation,
+    EarlyStopping,
     Noise,
     Pruning,
     Recipe,
@@ -29,6 +30,7 @@ from sdd.settings import (
 # What collecting depends on: the keys that decide which chains exist and how they are called.
 CHAIN_KEYS = (
     "study", "seeds", "experiments", "recipes", "pruning", "validation", "distillation",
+    "stop",
 )  # fmt: skip
 RUN_KEYS = (
     "data", "device", "trainings_per_gpu", "rounds_per_job", "save_every", "cluster",
@@ -51,6 +53,7 @@ class Chain:
     teacher: "Teacher | None"
     seed: int
     objective: str
+    stopping: EarlyStopping | None = None  # the rule that really ends it, if one does
 
     @property
     def path(self) -> str:
@@ -84,6 +87,8 @@ class Chain:
             spec["pruning"] = vars(self.pruning)
         if self.distillation:
             spec["distillation"] = vars(self.distillation)
+        if self.stopping:
+            spec["stopping"] = vars(self.stopping)
         return spec
 
 
@@ -140,7 +145,13 @@ class Study:
     @property
     def chain_config(self) -> dict[str, Any]:
         """The part of the config that decides which chains exist and how they are trained."""
-        return {key: self.config[key] for key in CHAIN_KEYS}
+        rule = ("early_stopping",) if self.online else ()
+        return {key: self.config[key] for key in (*CHAIN_KEYS, *rule)}
+
+    @property
+    def online(self) -> bool:
+        """Whether early stopping really ends the chains."""
+        return self.config["stop"] == "online"
 
     @property
     def lasting_config(self) -> dict[str, Any]:
@@ -198,6 +209,10 @@ class Study:
 
     def figures(self) -> list[str]:
         """The figures this study has something to show for."""
+        if self.online:  # of chains that ended early: what needs no whole ones
+            names = ["figure2_occurrence"] if self._plain else []
+            names += ["figure_l2_ablation"] if self._decayed else []
+            return names + (["figure5_distillation"] if self._compared else [])
         names = ["figure1_phenomenon", "figure2_occurrence"] if self._plain else []
         if self._decayed:
             names += ["figure3_l2", "figure_l2_ablation"]
@@ -206,6 +221,8 @@ class Study:
 
     def tables(self) -> list[str]:
         """The tables this study has something to show for."""
+        if self.online:
+            return ["online"]
         names = ["descent", "early_stopping"]
         names += ["table1_l2"] if self._decayed else []
         names += ["table2_distillation"] if self._compared else []
@@ -287,9 +304,11 @@ def _grid(
         decay = usual.weight_decay if weight_decay is None else float(weight_decay)
         recipe = replace(usual, weight_decay=decay)
         pruning = Pruning(config["pruning"]["fraction"], config["pruning"]["scope"])
+        rule = EarlyStopping(**config["early_stopping"]) if config["stop"] == "online" else None
         chain = Chain(
             dataset, noise, model, recipe, pruning,
             distillation=None, teacher=None, seed=seed, objective=f"ce-wd{recipe.weight_decay:g}",
+            stopping=rule,
         )  # fmt: skip
         if teacher:
             source = _teacher_chain(key, teacher, chain, earlier)

@@ -159,3 +159,49 @@ def test_metrics_name_the_data_they_came_from(chain):
     assert inputs["dataset"] == facts["sha256"]
     assert inputs["parent"] == read_json(chain.metrics(0))["weights_sha256"]
     assert inputs["teacher"] is None
+
+
+ONLINE = {"stopping": {"patience": 1, "tolerance": 0.0}}
+
+
+def test_where_early_stopping_ends_a_chain_its_later_rounds_are_not_trained(chain):
+    from sdd.descent import stop_early
+    from sdd.settings import EarlyStopping
+
+    trained = [chain.job(0, **ONLINE)]
+    while trained[-1]["ended"] is None:
+        trained.append(chain.job(len(trained), **ONLINE))
+        assert len(trained) < 20
+    *trained, left_out = trained
+    so_far = [m["validation"]["accuracy"] for m in trained]
+    assert trained[-1]["validation_so_far"] == so_far
+    choice = stop_early(so_far, EarlyStopping(1, 0.0))
+    assert choice.stopped and left_out["ended"] == choice.last == len(trained) - 1
+    # The round after the next one, by a process without torch.
+    (spec, inputs), named = chain.arguments(len(trained) + 1, **ONLINE)
+    code = (
+        "import sys; from pathlib import PosixPath; from sdd import segment; "
+        "from sdd.devices import Lease; from sdd.segment import Inputs; "
+        f"segment.run({spec!r}, {inputs!r}, **{named!r}); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    for number in (len(trained), len(trained) + 1):
+        metrics = read_json(chain.metrics(number))
+        assert metrics["round"] == number and metrics["ended"] == len(trained) - 1
+        scores = [metrics[k] for k in ("train", "train_clean", "validation", "test")]
+        assert all(score == {"accuracy": None, "loss": None} for score in scores)
+        assert metrics["flops"] == metrics["flops_computed"] == metrics["seconds"] == 0
+        assert "not trained: early stopping ended" in (chain.folder / f"{number}.log").read_text()
+    assert not list((chain.folder / "state").iterdir())
+
+
+def test_a_job_of_several_rounds_ends_with_its_chain(chain):
+    for number in range(20):
+        metrics = chain.job(number, ahead=5 if number else 1, **ONLINE)
+        if metrics["ended"] is not None:
+            break
+    alone = Chain(chain.data, chain.folder / "alone")
+    for before in range(number):
+        one, other = alone.job(before, **ONLINE), read_json(chain.metrics(before))
+        assert one["weights_sha256"] == other["weights_sha256"]
+    assert metrics["ended"] == number - 1

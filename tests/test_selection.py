@@ -8,6 +8,7 @@ from sdd.selection import select_teacher
 def metrics(round, validation, test=0.0):
     return {
         "round": round,
+        "ended": None,
         "sparsity": 100 * (1 - 0.8**round),
         "validation": {"accuracy": validation},
         "test": {"accuracy": test},
@@ -39,3 +40,8 @@ def test_dense_is_round_0_however_good_it_is():
 def test_anything_else_is_refused():
     with pytest.raises(ValueError, match="neither 'best' nor 'dense'"):
         select_teacher([metrics(0, 1)], "worst")
+
+
+def test_rounds_that_were_not_trained_teach_nobody():
+    late = metrics(2, None) | {"ended": 1}
+    assert select_teacher([metrics(0, 70), metrics(1, 60), late], "best")["round"] == 0

@@ -346,3 +346,17 @@ def test_a_chain_that_ended_early():
 )
 def test_noise_name(noise, name):
     assert tables.noise_name(noise) == name
+
+
+def test_chains_that_were_really_ended_bill_what_was_spent(tiny):
+    ended = tiny.copy()
+    late = (ended.teacher == "none") & (ended["round"] >= 4)
+    ended.loc[late, ["test_accuracy", "validation_accuracy", "sparsity"]] = np.nan
+    ended.loc[late, ["flops", "co2_g"]] = 0
+    table = tables.build("online", ended, RULE)
+    base = table[(table.teacher == "none") & (table.weight_decay == 1e-4)].iloc[0]
+    assert base.flops_mean == 4 * 2e12 and base.last_round_mean == 3
+    assert base.saved_mean == pytest.approx(100 * (1 - 4 / 7))
+    # The best teacher's chain is billed for the rounds that it had.
+    taught = table[table.teacher == "best"].iloc[0]
+    assert taught.total_flops_mean - taught.flops_mean == 4 * 2e12
