@@ -99,7 +99,7 @@ def collect_rounds(args: argparse.Namespace) -> None:
     """Collect the metrics of every round of a study into one table."""
     from sdd import results
 
-    results.collect(args.spec, args.output)
+    results.collect(args.spec, args.first, args.output)
 
 
 def table(args: argparse.Namespace) -> None:
@@ -154,7 +154,7 @@ STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
     ),
     select_teacher: ("inputs",),
     teacher_logits: ("dataset", "labels", "teacher", "device", "sharing"),
-    collect_rounds: (),
+    collect_rounds: ("first",),
     table: ("rounds",),
     figure: ("rounds",),
     figure_of_weights: ("rounds", "inputs"),

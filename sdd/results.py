@@ -7,20 +7,27 @@ import pandas as pd
 
 from sdd.errors import DataError
 from sdd.files import read_json, replacing
+from sdd.selection import select_teacher
 from sdd.study import Chain, Study
 
 
-def collect(spec: dict[str, Any], output: Path) -> None:
-    """Writes rounds.csv for the study in `spec`, from the metrics and choices in its folder.
+def collect(spec: dict[str, Any], first: Path, output: Path) -> None:
+    """Writes rounds.csv for the study in `spec`, from the metrics of all of its rounds.
 
-    A chain that two experiments share stands in it once for each. Not measured stays empty.
+    `first` is the dense round of its first chain; the others lie beside it as in any study. A
+    chain that two experiments share stands in the table once for each. Not measured stays empty.
     """
     study = Study.from_config(spec["config"])
-    folder = Path(study.folder)
+    folder = first.parents[len(_metrics_file(next(iter(study.chains.values())), 0).parts) - 1]
     intensity = spec["carbon_intensity"]
+    # Chosen again instead of read from teacher.json: Snakemake would go through all of these
+    # inputs anew whenever one of them, the output of a checkpoint, has been made.
     chosen = {
-        path: read_json(folder / "teachers" / path / "teacher.json")["round"]
-        for path in study.teachers
+        path: select_teacher(
+            [read_json(folder / _metrics_file(teacher.chain, r)) for r in range(study.rounds + 1)],
+            teacher.which,
+        )["round"]
+        for path, teacher in study.teachers.items()
     }
     rows = [
         _row(study.name, experiment, chain, round, folder, chosen, answers, intensity)
@@ -33,6 +40,11 @@ def collect(spec: dict[str, Any], output: Path) -> None:
         pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
+def _metrics_file(chain: Chain, round: int) -> Path:
+    """Where a round's metrics lie in a study's folder."""
+    return Path("chains", chain.path, f"round{round:02d}", "metrics.json")
+
+
 def _row(
     study: str,
     experiment: str,
@@ -43,7 +55,7 @@ def _row(
     answers: dict[str, Any],
     intensity: float | None,
 ) -> dict[str, Any]:
-    path = folder / "chains" / chain.path / f"round{round:02d}" / "metrics.json"
+    path = folder / _metrics_file(chain, round)
     metrics = read_json(path)
     if metrics["spec"] != metrics["spec"] | chain.spec(round):
         raise DataError(

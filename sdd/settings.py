@@ -6,7 +6,7 @@ Imports nothing heavy: the study, every job and every test share these.
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 WIDEST_LAYER = 2**13  # channels; a VGG's "gamma" meant as a width would ask for billions
@@ -75,7 +75,7 @@ class Recipe:
         return cls(**values | {"milestones": tuple(values.get("milestones", ()))})
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"milestones": list(self.milestones)}
+        return vars(self) | {"milestones": list(self.milestones)}
 
     def learning_rate_at(self, epoch: int) -> float:
         """The learning rate of `epoch` (from 0); every round starts again at epoch 0."""

@@ -18,6 +18,7 @@ import yaml
 os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parent.parent
+SMOKE = ("--configfile", "workflow/studies/smoke.yaml")
 
 
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -118,6 +119,14 @@ class Workflow:
     def jobs(output: str) -> set[str]:
         """The messages of the jobs in what snakemake printed."""
         return set(re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Workflow:
+    """The smoke study, run to its end. Whoever changes one of its files puts it back."""
+    workflow = Workflow(tmp_path_factory.mktemp("smoke"))
+    workflow.snakemake(*SMOKE)
+    return workflow
 
 
 @pytest.fixture

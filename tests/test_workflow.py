@@ -14,13 +14,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, Workflow, merge
+from conftest import ROOT, SMOKE, Workflow, merge
 
 from sdd.files import read_json, write_json
 from sdd.study import Study
 
 STUDIES = ROOT / "workflow" / "studies"
-SMOKE = ("--configfile", "workflow/studies/smoke.yaml")
 CHAIN = "mnist-5k/symmetric-0.4/lenet-300-100/{}/seed{}"
 PLAIN, STRONG = "ce-wd0.0001", "ce-wd0.01"
 BEST, DENSE = "kd-lenet-300-100-best-wd0.0001", "kd-lenet-300-100-dense-wd0.0001"
@@ -56,14 +55,6 @@ def answers(which, seed=1) -> str:
 
 
 CHOICES = {made(which) for made in (chosen, answers) for which in ("best", "dense")}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Workflow:
-    """The smoke study, run to its end."""
-    workflow = Workflow(tmp_path_factory.mktemp("smoke"))
-    workflow.snakemake(*SMOKE)
-    return workflow
 
 
 @pytest.fixture

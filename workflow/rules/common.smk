@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from os.path import relpath
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
 sys.path.insert(0, workflow.basedir)
@@ -32,7 +33,8 @@ wildcard_constraints:
 
 
 def dataset_files(name):
-    return multiext(f"resources/datasets/{name}/", "dataset.json", "data.safetensors")
+    folder = f"resources/datasets/{name}"
+    return f"{folder}/dataset.json", f"{folder}/data.safetensors"
 
 
 def round_file(chain, round, name="metrics.json"):
@@ -180,10 +182,6 @@ def rounds():
     ]
 
 
-def choices():
-    return [f"{RESULTS}/teachers/{path}/teacher.json" for path in STUDY.teachers]
-
-
 def answers():
     students = [c for c in STUDY.chains.values() if c.teacher and STUDY.tabulated(c)]
     tables = sorted({f"{RESULTS}/teachers/{chain.answers}" for chain in students})
@@ -200,7 +198,8 @@ def tables():
 
 def captions():
     names = ["workflow", *STUDY.tables(), *STUDY.figures()]
-    return [f"{workflow.basedir}/workflow/report/{name}.rst" for name in names]
+    # Relative, like all other paths: a study whose folder has moved is still up to date.
+    return [relpath(f"{workflow.basedir}/workflow/report/{n}.rst") for n in names]
 
 
 def histograms(name="metrics.json"):

@@ -1,8 +1,7 @@
 rule collect_rounds:
     input:
-        rounds(),
-        choices(),
-        answers(),
+        rounds=rounds(),
+        answers=answers(),
     output:
         f"{REPORTS}/rounds.csv",
     log:
@@ -23,7 +22,8 @@ rule collect_rounds:
     message:
         "Collecting every round of {STUDY.name}"
     shell:
-        "python -m sdd collect_rounds --spec {params.spec:q} --output {output} --log {log}"
+        "python -m sdd collect_rounds --spec {params.spec:q} --first {input.rounds[0]}"
+        " --output {output} --log {log}"
 
 
 # A rule for each table and figure, since a caption's path takes no wildcards.
@@ -115,7 +115,7 @@ rule html_report:
     input:
         config=f"{REPORTS}/study.json",
         results=[tables(), figures()],
-        captions=captions(),
+        captions=local(captions()),
     output:
         f"{REPORTS}/report.html",
     log:
