@@ -69,11 +69,11 @@ def _interrupt_once(*_: object) -> None:
 
 
 def select_teacher(args: argparse.Namespace) -> None:
-    """Choose the round of a chain that becomes the teacher."""
+    """Choose the best round of a chain, which becomes a teacher."""
     from sdd import selection
     from sdd.files import read_json, write_json
 
-    choice = selection.select_teacher([read_json(path) for path in args.inputs], args.spec["which"])
+    choice = selection.select_teacher([read_json(path) for path in args.inputs])
     write_json(args.output, choice)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from sdd.errors import DataError
 from sdd.files import read_json, replacing
 from sdd.selection import select_teacher
-from sdd.study import Chain, Study
+from sdd.study import Chain, Study, Teacher
 
 
 def collect(spec: dict[str, Any], first: Path, output: Path) -> None:
@@ -23,18 +23,15 @@ def collect(spec: dict[str, Any], first: Path, output: Path) -> None:
     # Chosen again instead of read from teacher.json: Snakemake would go through all of these
     # inputs anew whenever one of them, the output of a checkpoint, has been made.
     chosen = {
-        path: select_teacher(
-            [read_json(folder / _metrics_file(teacher.chain, r)) for r in range(study.rounds + 1)],
-            teacher.which,
-        )["round"]
+        path: _chosen(teacher, [folder / _metrics_file(teacher.chain, r) for r in study.all_rounds])
         for path, teacher in study.teachers.items()
     }
     rows = [
         _row(study.name, experiment, chain, round, folder, chosen, answers, intensity)
         for experiment, chains in study.experiments.items()
         for chain in chains
-        for answers in [_answers(study, chain, folder, intensity)]
-        for round in range(study.rounds + 1)
+        for answers in [_answers(study, chain, folder, chosen, intensity)]
+        for round in study.all_rounds
     ]
     with replacing(output) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
@@ -45,13 +42,20 @@ def _metrics_file(chain: Chain, round: int) -> Path:
     return Path("chains", chain.path, f"round{round:02d}", "metrics.json")
 
 
+def _chosen(teacher: Teacher, rounds: list[Path]) -> dict[str, Any]:
+    """The round of its chain that teaches, and the sha256 of its weights."""
+    if teacher.which == "best":
+        return select_teacher([read_json(path) for path in rounds])
+    return read_json(rounds[0])
+
+
 def _row(
     study: str,
     experiment: str,
     chain: Chain,
     round: int,
     folder: Path,
-    chosen: dict[str, int],
+    chosen: dict[str, dict[str, Any]],
     answers: dict[str, Any],
     intensity: float | None,
 ) -> dict[str, Any]:
@@ -75,7 +79,7 @@ def _row(
         "weight_decay": chain.recipe.weight_decay,
         "teacher": teacher.which if teacher else "none",
         "teacher_chain": teacher.chain.path if teacher else None,
-        "teacher_round": chosen[teacher.path] if teacher else None,
+        "teacher_round": chosen[teacher.path]["round"] if teacher else None,
         "teacher_objective": teacher.chain.objective if teacher else None,
         "teacher_model": teacher.chain.model if teacher else None,
         **answers,
@@ -107,13 +111,22 @@ def _row(
 
 
 def _answers(
-    study: Study, chain: Chain, folder: Path, intensity: float | None
+    study: Study,
+    chain: Chain,
+    folder: Path,
+    chosen: dict[str, dict[str, Any]],
+    intensity: float | None,
 ) -> dict[str, float | None]:
     """What the table of the teacher's answers cost; empty where there is none."""
     cost: dict[str, float | None] = dict.fromkeys(["flops", "seconds", "energy_kwh", "co2_g"])
     if chain.teacher and study.tabulated(chain):
         answers = folder / "teachers" / chain.answers
         facts, spent = read_json(answers / "logits.json"), read_json(answers / "cost.json")
+        if facts["teacher_sha256"] != chosen[chain.teacher.path]["weights_sha256"]:
+            raise DataError(
+                f"{answers / 'logits.json'} is of round {facts['round']} of {facts['teacher']}, "
+                "not of the chosen teacher. Delete it and run snakemake again."
+            )
         cost = {
             "flops": facts["flops"],
             "seconds": spent["seconds"],

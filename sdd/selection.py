@@ -3,22 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sdd.settings import canonical
 
-
-def select_teacher(rounds: Sequence[dict[str, Any]], which: str) -> dict[str, Any]:
-    """The choice among a chain's `rounds` (the metrics of each), and why.
-
-    `which` is "dense" (round 0) or "best": the best validation accuracy, ties to the sparser one.
-    """
+def select_teacher(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The best among a chain's `rounds` (the metrics of each): by validation accuracy, and of equal
+    ones the sparser."""
     trained = [r for r in rounds if r["ended"] is None]
     ranking = sorted(trained, key=lambda r: (r["validation"]["accuracy"], r["round"]), reverse=True)
-    if which == "best":
-        chosen, reason = ranking[0], "best validation accuracy; ties go to the sparser round"
-    elif which == "dense":
-        chosen, reason = next(r for r in rounds if r["round"] == 0), "the dense model, round 0"
-    else:
-        raise ValueError(f"which: {canonical(which)} is neither 'best' nor 'dense'.")
+    chosen = ranking[0]
 
     def describe(metrics: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -30,7 +21,7 @@ def select_teacher(rounds: Sequence[dict[str, Any]], which: str) -> dict[str, An
     return {
         "chain": chosen["spec"]["chain"],
         **describe(chosen),
-        "reason": reason,
+        "reason": "best validation accuracy; ties go to the sparser round",
         "weights_sha256": chosen["weights_sha256"],
         "runners_up": [describe(r) for r in ranking if r is not chosen][:3],
     }

@@ -132,6 +132,10 @@ class Study:
         """The last round: a chain has one training more, the dense one."""
         return last_round(**self.config["pruning"])
 
+    @property
+    def all_rounds(self) -> range:
+        return range(self.rounds + 1)
+
     @cached_property
     def chains(self) -> dict[str, Chain]:
         """Every chain once, by path, teachers before their students."""

@@ -19,7 +19,7 @@ def metrics(round, validation, test=0.0):
 
 def test_best_validation_accuracy_whatever_the_test_accuracy():
     chain = [metrics(0, 70, 99), metrics(1, 60, 98), metrics(2, 80, 1)]
-    choice = select_teacher(chain, "best")
+    choice = select_teacher(chain)
     assert (choice["round"], choice["validation_accuracy"]) == (2, 80)
     assert (choice["chain"], choice["weights_sha256"]) == ("c", "sha2")
     assert [r["round"] for r in choice["runners_up"]] == [0, 1]
@@ -28,20 +28,11 @@ def test_best_validation_accuracy_whatever_the_test_accuracy():
 @pytest.mark.parametrize("order", [1, -1])
 def test_ties_go_to_the_sparser(order):
     chain = [metrics(r, v) for r, v in enumerate([70, 80, 60, 80, 79])][::order]
-    choice = select_teacher(chain, "best")
+    choice = select_teacher(chain)
     assert choice["round"] == 3
     assert choice["runners_up"][0]["round"] == 1
 
 
-def test_dense_is_round_0_however_good_it_is():
-    assert select_teacher([metrics(0, 10), metrics(1, 90)], "dense")["round"] == 0
-
-
-def test_anything_else_is_refused():
-    with pytest.raises(ValueError, match="neither 'best' nor 'dense'"):
-        select_teacher([metrics(0, 1)], "worst")
-
-
 def test_rounds_that_were_not_trained_teach_nobody():
     late = metrics(2, None) | {"ended": 1}
-    assert select_teacher([metrics(0, 70), metrics(1, 60), late], "best")["round"] == 0
+    assert select_teacher([metrics(0, 70), metrics(1, 60), late])["round"] == 0

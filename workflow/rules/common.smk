@@ -65,17 +65,16 @@ def parent_of(wildcards):
 
 
 def candidates_of(wildcards):
-    """What a teacher is chosen from: every round of the chain, or the dense one alone."""
-    last = STUDY.rounds if wildcards.which == "best" else 0
-    return [round_file(wildcards.chain, r) for r in range(last + 1)]
+    """What the best teacher is chosen from: every round of the chain."""
+    return [round_file(wildcards.chain, r) for r in STUDY.all_rounds]
 
 
 def chosen_round(teacher):
-    """The round that select_teacher has chosen for `teacher`."""
-    choice = checkpoints.select_teacher.get(
-        chain=teacher.chain.path, which=teacher.which
-    ).output[0]
-    with open(choice) as file:
+    """The round of its chain that is `teacher`."""
+    if teacher.which == "dense":
+        return 0
+    choice = checkpoints.select_teacher.get(chain=teacher.chain.path).output[0]
+    with choice.open() as file:  # fetches it, should it lie in remote storage
         return json.load(file)["round"]
 
 
@@ -176,9 +175,7 @@ def uses_gpu():
 
 def rounds():
     return [
-        round_file(chain, round)
-        for chain in STUDY.chains
-        for round in range(STUDY.rounds + 1)
+        round_file(chain, round) for chain in STUDY.chains for round in STUDY.all_rounds
     ]
 
 

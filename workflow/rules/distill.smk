@@ -2,16 +2,16 @@ checkpoint select_teacher:
     input:
         candidates_of,
     output:
-        f"{RESULTS}/teachers/{{chain}}/{{which}}/teacher.json",
+        f"{RESULTS}/teachers/{{chain}}/best/teacher.json",
     log:
-        f"{RESULTS}/logs/teachers/{{chain}}/{{which}}.log",
+        f"{RESULTS}/logs/teachers/{{chain}}/best.log",
     localrule: True
     conda:
         "../../envs/sdd.yaml"
     params:
-        spec=lambda w: studies.params({"which": w.which}, "select_teacher"),
+        spec=studies.params({}, "select_teacher"),
     message:
-        "Choosing the {wildcards.which} teacher from {wildcards.chain}"
+        "Choosing the best teacher from {wildcards.chain}"
     shell:
         "python -m sdd select_teacher --spec {params.spec:q} --output {output}"
         " --log {log} {input}"
