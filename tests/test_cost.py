@@ -1,8 +1,13 @@
 """MACs against counts by hand."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from sdd import cost, models, tables
 
@@ -31,10 +36,34 @@ def test_the_papers_rule():
     assert cost.training_flops(macs=7, images=50_000, epochs=160) == 160 * 50_000 * 3 * 7
 
 
-def test_counting_takes_no_memory_for_the_weights():
-    counted = nn.Linear(4, 2)
-    cost.count(nn.Sequential(nn.Flatten(), counted), (1, 2, 2))
-    assert counted.weight.device == torch.device("meta")
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("lenet-300-100", (1, 28, 28)),
+        ("resnet18", (3, 32, 32)),
+        ("vit", (3, 32, 32)),
+        ("vgg-5-5", (3, 32, 32)),
+    ],
+)
+def test_counts_equal_those_of_torchs_own_counter(name, shape):
+    model = models.build(name, channels=shape[0], size=shape[1], classes=10, seed=0)
+    counted = cost.count(model, shape)
+    model.to("meta")
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        model(torch.empty(1, *shape, device="meta"))
+    with FlopCounterMode(display=False) as step:
+        model(torch.empty(1, *shape, device="meta")).sum().backward()
+    assert 2 * counted.forward_macs == forward.get_total_flops()
+    assert 2 * counted.step_macs == step.get_total_flops()
+
+
+def test_counting_imports_no_compiler():
+    code = (
+        "import sys, torch; from sdd import cost;"
+        "cost.count(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2)), (1, 2, 2));"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("printed", [tables.TABLE_1, tables.TABLE_2], ids=["table 1", "table 2"])
