@@ -40,15 +40,15 @@ def train(model, masks, recipe, shape, seed=2):
     )  # fmt: skip
 
 
-def sparse_products(model, masks, recipe):
-    return compaction.sparse_products(model, masks)
+def faster_products(model, masks, recipe):
+    return compaction.faster_products(model, masks)
 
 
 def fewer_units(model, masks, recipe):
     return compaction.fewer_units(model, masks, recipe, SAMPLES)
 
 
-WAYS = pytest.mark.parametrize("compact", [sparse_products, fewer_units])
+WAYS = pytest.mark.parametrize("compact", [faster_products, fewer_units])
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def live_by_gradient(model, masks, shape):
 @pytest.mark.parametrize(
     "network, compact, recipe, least",
     [
-        (LENET, sparse_products, SGD, 22),
-        (LENET, sparse_products, ADAMW, 22),
+        (LENET, faster_products, SGD, 22),
+        (LENET, faster_products, ADAMW, 22),
         (LENET, fewer_units, SGD, 20),
         (LENET, fewer_units, ADAMW, 20),
         (VGG, fewer_units, SGD, 15),
@@ -250,6 +250,25 @@ def test_gradients_of_the_sparse_product():
     assert torch.autograd.gradcheck(product, (x, full, bias))
 
 
+def test_the_product_of_onednn():
+    """Output and gradients, for a batch in either order of memory, against double precision."""
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = (torch.randn(*s, generator=generator) for s in ((9, 40), (9,)))
+    gradient = torch.randn(6, 9, generator=generator)
+    for x in (torch.randn(6, 40, generator=generator), torch.randn(40, 6, generator=generator).t()):
+        results = []
+        for product, dtype in (
+            (compaction.OneDnnProduct.apply, torch.float32),
+            (torch.nn.functional.linear, torch.float64),
+        ):
+            leaves = [t.to(dtype).detach().requires_grad_() for t in (x, weight, bias)]
+            output = product(*leaves)
+            output.backward(gradient.to(dtype))
+            results.append([output, *(leaf.grad for leaf in leaves)])
+        for ours, exact in zip(*results, strict=True):
+            torch.testing.assert_close(ours, exact.float(), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("network, keep", [(LENET, 0.04), (VGG, 0.01)])
 def test_live_units_are_those_with_a_path_to_an_output(network, keep):
     model = build(*network)
@@ -268,7 +287,7 @@ def test_macs_of_sparse_products_are_those_of_kept_weights():
     model = build(*LENET)
     masks = sparse_masks(model, keep=0.1)
     first, second, third = (int(mask.sum()) for mask in masks.values())
-    macs = sparse_products(model, masks, SGD).step_macs(LENET[1])
+    macs = faster_products(model, masks, SGD).step_macs(LENET[1])
     assert macs == 2 * first + 3 * (second + third)
 
 
@@ -294,7 +313,7 @@ def test_widths_are_multiples(monkeypatch):
 
 
 def test_compacting_touches_neither_the_model_nor_random_numbers(every_unit):
-    for network, compact in ((LENET, sparse_products), (VGG, fewer_units)):
+    for network, compact in ((LENET, faster_products), (VGG, fewer_units)):
         model = build(*network)
         masks = sparse_masks(model, pruned=[("23.weight", ALL, ALL)] if network is VGG else [])
         pruning.apply(pruning.prunable(model), masks)
@@ -313,8 +332,10 @@ def test_the_right_way_for_each_model():
         small = compaction.compact(model, masks, replace(SGD, **changes), SAMPLES)
         if small is None:
             return None
-        sparse = any(isinstance(m, compaction.SparseLinear) for m in small.model.modules())
-        return "sparse products" if sparse else "fewer units"
+        kinds = {type(layer) for layer in small.model.modules()}
+        if compaction.SparseLinear in kinds:
+            return "sparse products"
+        return "oneDNN" if compaction.OneDnnLinear in kinds else "fewer units"
 
     assert way(LENET) == "sparse products"
     assert way(LENET, precision="bfloat16") == "fewer units"
@@ -324,6 +345,21 @@ def test_the_right_way_for_each_model():
     for network in (LENET, VGG, ("resnet18", (3, 8, 8))):
         assert way(network, pruning.dense_masks(build(*network))) is None
     assert way(VGG) is None  # narrower than one multiple
+
+
+def test_dense_layers_of_single_precision_go_to_onednn():
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch was built without oneDNN")
+    full, masks = build(*LENET).float(), pruning.dense_masks(build(*LENET))
+    small = compaction.compact(full, masks, SGD, SAMPLES)
+    linear = [type(layer) for layer in small.model if hasattr(layer, "weight")]
+    assert linear == [compaction.OneDnnLinear, compaction.OneDnnLinear, nn.Linear]
+    assert small.step_macs(LENET[1]) == cost.count(copy.deepcopy(full), LENET[1]).step_macs
+    x = torch.rand(5, *LENET[1])
+    torch.testing.assert_close(small.model(x), full(x))
+    small.model.fc1.weight.data.mul_(2)
+    small.restore(full)
+    torch.testing.assert_close(small.model(x), full(x))
 
 
 def test_convolutions_keep_their_memory_layout():
