@@ -1,0 +1,53 @@
+"""Our side: epochs by `sdd.training.train`, on what a round of a chain would train."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from sdd import compaction, pruning, training
+from sdd.settings import Recipe
+from sdd.training import Objective, Samples
+
+
+def one_epoch(recipe: Recipe) -> Recipe:
+    return replace(recipe, epochs=1, schedule="constant", milestones=())
+
+
+def epoch(
+    model: nn.Module,
+    masks: pruning.Masks,
+    samples: Samples,
+    labels: Tensor,
+    recipe: Recipe,
+    objective: Objective | None = None,
+) -> Callable[[], None]:
+    """One epoch, compacted where a round would be."""
+    recipe = one_epoch(recipe)
+    small = compaction.compact(model, masks, recipe, len(samples))
+    model, masks = (small.model, small.masks) if small else (model, masks)
+    generator = torch.Generator().manual_seed(0)
+
+    def run() -> None:
+        training.train(
+            model, masks, samples, labels, labels, recipe,
+            objective or training.cross_entropy(labels),
+            generator=generator, report=lambda _: None,
+        )  # fmt: skip
+
+    return run
+
+
+def train_round(
+    model: nn.Module, masks: pruning.Masks, samples: Samples, labels: Tensor, recipe: Recipe
+) -> None:
+    """A whole round in `model`, as `sdd.rounds` trains it."""
+    small = compaction.compact(model, masks, recipe, len(samples))
+    trained, trained_masks = (small.model, small.masks) if small else (model, masks)
+    training.train(
+        trained, trained_masks, samples, labels, labels, recipe, training.cross_entropy(labels),
+        generator=torch.Generator().manual_seed(1), report=lambda _: None,
+    )  # fmt: skip
+    if small:
+        small.restore(model)
