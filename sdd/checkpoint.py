@@ -1,7 +1,8 @@
-"""The weights of a round on disk: safetensors, pruned layers as their kept values and a bitmap.
+"""The weights of a round on disk: safetensors, pruned layers as their kept values and their places.
 
-Round r of a chain that prunes 20 % keeps 0.8^r of the dense size, so that all rounds together
-take less than six times the dense model. Nothing is pickled, and every bit comes back.
+The places are a bitmap, or positions where those are fewer bytes. Round r of a chain that prunes
+20 % keeps 0.8^r of the dense size, so that all rounds together take less than six times the dense
+model. Nothing is pickled, and every bit comes back.
 """
 
 import json
@@ -15,7 +16,9 @@ from safetensors.numpy import save_file
 from sdd.errors import CheckpointError
 from sdd.files import replacing, sha256
 
-FORMAT = "sdd-round-1"
+FORMAT = "sdd-round-2"
+# The share of kept weights below which 32 bits for each are fewer than one for every weight.
+FEW = 1 / 32
 
 Arrays = dict[str, np.ndarray]
 
@@ -35,7 +38,10 @@ def save(path: Path, state: Mapping[str, np.ndarray], masks: Mapping[str, np.nda
             if np.any(value[~mask]):
                 raise CheckpointError(f"{name}: a pruned weight is not zero.")
             tensors[f"{name}.values"] = value[mask]
-            tensors[f"{name}.bitmap"] = np.packbits(mask)
+            if mask.mean() < FEW:
+                tensors[f"{name}.positions"] = np.flatnonzero(mask).astype(np.uint32)
+            else:
+                tensors[f"{name}.bitmap"] = np.packbits(mask)
     shapes = {name: mask.shape for name, mask in masks.items()}
     # One metadata key only: safetensors does not keep the order of several.
     metadata = {"sdd": json.dumps({"format": FORMAT, "prunable": shapes}, sort_keys=True)}
@@ -69,8 +75,12 @@ def load(path: Path, digest: str) -> tuple[Arrays, Arrays]:
         if name in tensors:
             masks[name] = np.ones(shape, bool)
             continue
-        bits = np.unpackbits(tensors.pop(f"{name}.bitmap"), count=int(np.prod(shape)))
-        masks[name] = bits.astype(bool).reshape(shape)
+        mask = np.zeros(int(np.prod(shape)), bool)
+        if f"{name}.positions" in tensors:
+            mask[tensors.pop(f"{name}.positions")] = True
+        else:
+            mask[:] = np.unpackbits(tensors.pop(f"{name}.bitmap"), count=len(mask))
+        masks[name] = mask.reshape(shape)
         values = tensors.pop(f"{name}.values")
         tensors[name] = np.zeros(shape, values.dtype)
         tensors[name][masks[name]] = values
