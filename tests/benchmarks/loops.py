@@ -45,6 +45,14 @@ class Images(Dataset):
         return self.transform(image), int(self.labels[index])
 
 
+def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """As torch builds it by default."""
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+    return torch.optim.SGD(model.parameters(), rate, recipe.momentum, weight_decay=decay)
+
+
 class Published:
     """Call it for an epoch; `train` is its training pass alone."""
 
@@ -84,12 +92,7 @@ class Published:
 
         self.train_set = loader(0, augmentation + to_tensor, shuffle=True)
         self.test_set = loader(1, to_tensor, shuffle=False)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            recipe.learning_rate,
-            recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
+        self.optimizer = optimizer_of(self.model, recipe)
 
     def __call__(self) -> None:
         self.train()
@@ -138,12 +141,7 @@ def plain(
     model = copy.deepcopy(model)
     weights = pruning.prunable(model)
     pruned = [(weights[name], mask) for name, mask in masks.items() if not mask.all()]
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        recipe.learning_rate,
-        recipe.momentum,
-        weight_decay=recipe.weight_decay,
-    )
+    optimizer = optimizer_of(model, recipe)
 
     def epoch() -> tuple[float, float]:
         model.train()

@@ -1,0 +1,72 @@
+"""Peak memory of a training on 45,000 photographs of CIFAR's shape, in a process of its own.
+
+The pixels are random. A short training takes as much memory as a long one: every step frees what it
+took, and a few batches are enough to see the peak.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sdd
+
+ROOT = Path(sdd.__file__).parent.parent
+COUNT, STEPS = 45_000, 3
+PHOTOGRAPHS_MB = COUNT * 3 * 32 * 32 / 1e6
+
+# Prints what the process has taken at most, after each stage.
+PROGRAM = f"""
+import json, multiprocessing, resource
+import numpy as np
+import torch
+from sdd import models, pruning, training
+from sdd.settings import Recipe
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # kB on Linux
+
+stages = {{"python and torch": peak()}}
+images = np.random.default_rng(0).integers(256, size=({COUNT}, 3, 32, 32), dtype=np.uint8)
+stages["the data set"] = peak()
+recipe = Recipe("sgd", 0.01, 1e-4, 128, 1, "constant", momentum=0.9, augmentation="flip-crop")
+mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+samples = training.Samples.place(
+    torch.from_numpy(images), mean, std, device=torch.device("cpu"), normalised=False
+)
+model = models.build(NAME, channels=3, size=32, classes=10, seed=1)
+labels = torch.arange({COUNT}) % 10
+
+batches = training._epoch
+training._epoch = lambda *all: (b for b, _ in zip(batches(*all), range({STEPS})))
+training.train(
+    model, pruning.dense_masks(model), samples, labels, labels, recipe,
+    training.cross_entropy(labels),
+    generator=torch.Generator().manual_seed(0), report=lambda _: None,
+)
+stages["training"] = peak()
+assert samples.images.data_ptr() == images.ctypes.data and not multiprocessing.active_children()
+print(json.dumps(stages))
+"""
+
+
+@pytest.mark.parametrize("name", ["vgg-5-5", "resnet18"])
+def test_the_data_set_is_in_memory_once(name, show):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("NAME", repr(name))],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    peaks = json.loads(done.stdout)
+    show(
+        f"Peak memory of {name}: {COUNT:,} photographs, {STEPS} batches of 128, one process",
+        [{"until the end of": stage, "MB": f"{mb:.0f}"} for stage, mb in peaks.items()]
+        + [{"until the end of": "of it the data set", "MB": f"{PHOTOGRAPHS_MB:.0f}"}],
+    )
+    # The program itself checks that training reads the very array, and that no process was started.
+    assert peaks["the data set"] - peaks["python and torch"] < 1.1 * PHOTOGRAPHS_MB
