@@ -26,7 +26,7 @@ from sdd import (
     training,
 )
 from sdd.devices import device_name
-from sdd.distillation import distillation_loss
+from sdd.distillation import Targets, distillation_loss, targets
 from sdd.energy import EnergyMeter, EnergyReading
 from sdd.errors import CheckpointError, Divergence
 from sdd.files import read_json, write_json
@@ -234,8 +234,18 @@ def _objective(
 
     setting = Distillation(**spec["distillation"])
 
+    def wanted(batch: Batch) -> Targets:
+        return targets(answers(batch), labels.index_select(0, batch.index), setting)
+
+    if inputs.teacher_logits and recipe.augmentation == "none":
+        every = torch.arange(len(labels), device=labels.device)
+        fixed = wanted(Batch(every, None, None))
+
+        def wanted(batch: Batch) -> Targets:
+            return fixed.at(batch.index)
+
     def objective(logits: Tensor, batch: Batch) -> Tensor:
-        return distillation_loss(logits, answers(batch), labels[batch.index], setting)
+        return distillation_loss(logits, wanted(batch), setting)
 
     return objective, macs
 

@@ -79,7 +79,7 @@ class Batch:
 
     index: Tensor  # [b] int64, into the samples
     outcomes: Tensor | None  # [b] int64, see sdd.augment; None without augmentation
-    inputs: Tensor  # [b, channels, height, width], normalised
+    inputs: Tensor | None  # [b, channels, height, width], normalised; None where none is asked
 
 
 # The loss of a batch, from the model's logits [b, classes] on it.
@@ -107,7 +107,7 @@ class State:
 
 def cross_entropy(labels: Tensor) -> Objective:
     """The plain objective: cross-entropy with the noisy `labels` [n]."""
-    return lambda logits, batch: F.cross_entropy(logits, labels[batch.index])
+    return lambda logits, batch: F.cross_entropy(logits, labels.index_select(0, batch.index))
 
 
 def train(

@@ -19,6 +19,7 @@ from sdd import augment, models, pruning, training
 from sdd.settings import Recipe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+FACTS = {"mean": MEAN, "std": STD}
 RECIPE = Recipe("sgd", 0.01, 1e-4, 128, 1, "constant", momentum=0.9, augmentation="flip-crop")
 VARIANTS = {
     "channels last": {"channels_last": True},
@@ -35,9 +36,7 @@ def photographs(count: int) -> np.ndarray:
 
 def place(images: np.ndarray, *, normalised: bool = False) -> training.Samples:
     cpu = torch.device("cpu")
-    return training.Samples.place(
-        torch.from_numpy(images), MEAN, STD, device=cpu, normalised=normalised
-    )
+    return training.Samples.place(images, None, FACTS, device=cpu, normalised=normalised)
 
 
 def build(name: str, recipe: Recipe = RECIPE) -> nn.Module:

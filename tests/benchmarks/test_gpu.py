@@ -13,7 +13,7 @@ import ours
 import pytest
 import torch
 from measure import take_turns
-from test_cifar_on_the_cpu import MEAN, STD, photographs
+from test_cifar_on_the_cpu import FACTS, MEAN, STD, photographs
 
 from sdd import cost, models, pruning, training
 from sdd.settings import Recipe
@@ -60,9 +60,7 @@ def test_images_a_second(name, peak, show):
     step_macs = cost.count(build().cpu(), (3, 32, 32)).step_macs
     masks = pruning.dense_masks(build())
     samples, ready = (
-        training.Samples.place(
-            torch.from_numpy(images), MEAN, STD, device=DEVICE, normalised=normalised
-        )
+        training.Samples.place(images, None, FACTS, device=DEVICE, normalised=normalised)
         for normalised in (False, True)
     )
     fast = replace(recipe, precision="bfloat16", channels_last=name != "vit")

@@ -33,9 +33,9 @@ stages = {{"python and torch": peak()}}
 images = np.random.default_rng(0).integers(256, size=({COUNT}, 3, 32, 32), dtype=np.uint8)
 stages["the data set"] = peak()
 recipe = Recipe("sgd", 0.01, 1e-4, 128, 1, "constant", momentum=0.9, augmentation="flip-crop")
-mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+facts = {{"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}}
 samples = training.Samples.place(
-    torch.from_numpy(images), mean, std, device=torch.device("cpu"), normalised=False
+    images, None, facts, device=torch.device("cpu"), normalised=False
 )
 model = models.build(NAME, channels=3, size=32, classes=10, seed=1)
 labels = torch.arange({COUNT}) % 10
