@@ -8,6 +8,7 @@ not wait for torch; these imports also tell `sdd.fingerprint` which code the sta
 
 import argparse
 import json
+import os
 import signal
 import sys
 import traceback
@@ -144,6 +145,20 @@ def figure_of_weights(args: argparse.Namespace) -> None:
     figures.write(figures.draw_weights(entries, args.spec["palette"]), args.output.with_suffix(""))
 
 
+def plan(args: argparse.Namespace) -> None:
+    """Say what a study costs, before it is run; for people, from the folder of config.yaml."""
+    from functools import partial
+
+    from sdd import bill, calibration, config, plan, study
+
+    merged = config.read(args.configfile)
+    study.validate(merged, study.read_schema())
+    planned = study.Study.from_config(merged)
+    machine = calibration.measure(planned, args.cores, partial(print, file=sys.stderr))
+    drawn = plan.draw_up(planned, machine, plan.finished(planned))
+    print(json.dumps(drawn.to_dict(), indent=1) if args.json else bill.text(drawn))
+
+
 # What each stage takes beside --spec, --output and --log; `inputs` is a list of files.
 STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
     prepare_dataset: (),
@@ -181,6 +196,11 @@ def main() -> None:
                 command.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
             else:  # an option without a value: the rule has no such input
                 command.add_argument(f"--{option}", type=Path, nargs="?")
+    command = stages.add_parser("plan", help=plan.__doc__)
+    command.set_defaults(stage=plan, log=Path(os.devnull))
+    command.add_argument("--configfile", type=Path, nargs="+", default=[], metavar="YAML")
+    command.add_argument("--cores", type=int, default=os.cpu_count(), help="all if left out")
+    command.add_argument("--json", action="store_true", help="for programs")
     args = parser.parse_args()
     args.log.write_text("")
     try:

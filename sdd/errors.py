@@ -27,3 +27,7 @@ class DeviceError(SddError):
 
 class Divergence(SddError):
     """A training's loss left the finite numbers."""
+
+
+class CalibrationError(SddError):
+    """The trainings that measure this machine's speed failed."""

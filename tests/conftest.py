@@ -21,15 +21,6 @@ ROOT = Path(__file__).parent.parent
 SMOKE = ("--configfile", "workflow/studies/smoke.yaml")
 
 
-def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """As Snakemake merges config files: dictionaries merge, everything else is replaced."""
-    merged = dict(base)
-    for key, value in overlay.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = merge(base[key], value) if both else value
-    return merged
-
-
 @pytest.fixture(scope="session")
 def embedded() -> dict[str, Any]:
     """The config of the embedded study."""
@@ -132,3 +123,11 @@ def finished(tmp_path_factory) -> Workflow:
 @pytest.fixture
 def workflow(tmp_path) -> Workflow:
     return Workflow(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Workflow:
+    """The smoke study, run to its end."""
+    workflow = Workflow(tmp_path_factory.mktemp("smoke"))
+    workflow.snakemake(*SMOKE)
+    return workflow

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT, merge
+from conftest import ROOT
 
 from sdd import study
+from sdd.config import merge
 from sdd.datasets import DATASETS
 from sdd.errors import StudyError
 from sdd.label_noise import KINDS
