@@ -89,7 +89,7 @@ def _lines(bill: Bill) -> Iterator[str]:
     )
     if bill.energy_method:
         yield f"  Energy of the trainings: {bill.energy_method}."
-        yield f"  {bill.whole.co2_g:.3g} g CO2 for the whole study."
+        yield f"  {prefixed(bill.whole.co2_g)}g CO2 for the whole study."
     yield ""
     yield f"Disk: {size(sum(bill.disk.values()))}"
     yield from _wrapped([f"{size(count)} {kind}" for kind, count in bill.disk.items()])

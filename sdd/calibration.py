@@ -4,8 +4,7 @@ A calibration runs the very jobs of a study, as many side by side as a study wou
 memory bandwidth, hyper-threads and the processor's turbo. The data set has the true one's shape and
 size, so that it is read and hashed as that is; images are made of a pattern for each class and
 noise, and two in five labels are wrong, so that a network learns and memorises. A sparse round is
-pruned in one go from such a training. Its weights lie more evenly than those of a real chain, whose
-units die off: for convolutions, which gain by dead units alone, sparse rounds come out too slow.
+pruned in one go from such a training: its masks are magnitude masks, but not those of a real chain.
 
 Imports torch only in the processes that train, and to describe a model.
 """

@@ -26,7 +26,7 @@ from sdd.tables import paper_flops
 # ratios of processor times on an AMD EPYC.
 LIGHT, TABLE, FIGURE, REPORT = 0.1, 0.15, 0.7, 1.2
 # Snakemake's own work for each job, in the same unit.
-ENGINE = 0.15
+ENGINE = 0.25
 
 # A teacher answers once to each image in each way that the augmentation shows it.
 ANSWERS = {"none": 1, "flip-crop": 162}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, SMOKE, Workflow
+from conftest import ROOT, SMOKE
 
 from sdd import bill, calibration, plan, tables
 from sdd.calibration import Anatomy, Machine, Power, Rates, Setting
@@ -325,12 +325,11 @@ def test_a_calibration_that_fails_says_why(smoke):
     recipe = smoke["recipes"]["lenet-300-100"] | {"learning_rate": 1e30}
     smoke["recipes"]["lenet-300-100"] = recipe
     chain = next(iter(Study.from_config(smoke).chains.values()))
-    with pytest.raises(CalibrationError, match="the loss is"):
+    with pytest.raises(CalibrationError, match=r"learning rate 1e\+30"):
         calibration.calibrate(chain, 3, device="cpu", side_by_side=1)
 
 
-def test_a_bad_config_is_told_before_anything_is_measured(tmp_path):
-    workflow = Workflow(tmp_path / "copy")
+def test_a_bad_config_is_told_before_anything_is_measured(workflow):
     (workflow.folder / "bad.yaml").write_text("recipes: {lenet-300-100: {epochs: 10}}\n")
     done = command(workflow.folder, "--configfile", "bad.yaml")
     assert done.returncode == 1 and done.stdout == ""
