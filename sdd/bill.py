@@ -27,6 +27,7 @@ class Bill:
     study: str
     device: str
     workers: int  # trainings at a time
+    load: float  # of the machine, before anything was measured
     chains: int
     rounds: int  # of a chain, the dense one included
     trainings: int
@@ -45,6 +46,8 @@ class Bill:
         """As it goes into JSON."""
         return asdict(self) | {"rates": [asdict(s) | asdict(r) for s, r in self.rates]}
 
+
+BUSY = 0.5  # a load from which on what is measured is not the machine alone
 
 LABELS = {
     "dense": "were sparse rounds no faster",
@@ -69,6 +72,8 @@ def _lines(bill: Bill) -> Iterator[str]:
     yield ""
     trainings = "1 training" if bill.workers == 1 else f"{bill.workers} trainings"
     yield f"On {bill.device}, {trainings} at a time:"
+    if bill.load > BUSY:
+        yield f"  It is busy (load {bill.load:.1f}): times are those of a machine that stays so."
     yield ""
     yield f"  {'':33}{'trainings':>10}{'FLOPs':>9}{'computed':>10}{'time':>11}{'energy':>11}"
     for name, label in LABELS.items():

@@ -136,6 +136,7 @@ class Machine:
     """What is to be known of model and machine to say what a study costs on it."""
 
     workers: int  # trainings at a time
+    load: float  # how many processes wanted to run before anything was measured
     anatomy: dict[tuple[str, str], Anatomy]  # by model and data set
     rates: dict[Setting, Rates]
 
@@ -144,6 +145,7 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
     """Calibrates every setting of `study`. Imports torch. Raises DeviceError, CalibrationError."""
     from sdd.rounds import choose_device
 
+    load = os.getloadavg()[0]
     device = choose_device(study.config["device"]).type
     workers = 1 if device == "cuda" else min(cores, available_cores())
     chains = study.chains.values()
@@ -156,7 +158,7 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
                 chain, study.rounds, device=device, side_by_side=min(workers, len(chains))
             )
     models = dict.fromkeys((chain.model, chain.dataset) for chain in chains)
-    return Machine(workers, {names: anatomy(*names) for names in models}, rates)
+    return Machine(workers, load, {names: anatomy(*names) for names in models}, rates)
 
 
 def calibrate(chain: Chain, last: int, *, device: str, side_by_side: int) -> Rates:

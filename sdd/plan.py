@@ -23,10 +23,10 @@ from sdd.study import Chain, Study, params
 from sdd.tables import paper_flops
 
 # What jobs that train nothing take, in start-ups of a job that does (most of it `import torch`):
-# ratios of processor times on an AMD EPYC.
+# ratios of processor times on two cores of an AMD EPYC.
 LIGHT, TABLE, FIGURE, REPORT = 0.1, 0.15, 0.7, 1.2
 # Snakemake's own work for each job, in the same unit.
-ENGINE = 0.25
+ENGINE = 0.3
 
 # A teacher answers once to each image in each way that the augmentation shows it.
 ANSWERS = {"none": 1, "flip-crop": 162}
@@ -64,6 +64,7 @@ def draw_up(study: Study, machine: Machine, done: Mapping[str, list[float]]) -> 
         study=study.name,
         device=", ".join(dict.fromkeys(r.device for r in rates.values())),
         workers=machine.workers,
+        load=machine.load,
         chains=len(study.chains),
         rounds=study.rounds + 1,
         trainings=trainings,

@@ -32,7 +32,10 @@ def machine(study, workers=2, **changes) -> Machine:
     settings = {Setting.of(chain) for chain in study.chains.values()}
     models = {(chain.model, chain.dataset) for chain in study.chains.values()}
     return Machine(
-        workers, dict.fromkeys(models, LENET), dict.fromkeys(settings, replace(RATES, **changes))
+        workers,
+        0.1,
+        dict.fromkeys(models, LENET),
+        dict.fromkeys(settings, replace(RATES, **changes)),
     )
 
 
@@ -196,6 +199,8 @@ def test_the_page_fits_a_terminal(embedded):
     bought = draw_up(Study.from_config(embedded))
     lines = bill.text(bought).splitlines()
     assert max(map(len, lines)) <= 100
+    assert "busy" not in bill.text(bought)
+    assert "busy (load 7.0)" in bill.text(replace(bought, load=7.0))
     assert "mnist5k: 12 chains of 32 rounds" in lines[0]
     assert "384" in bill.text(bought) and "not known before the run" in bill.text(bought)
 
