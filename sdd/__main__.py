@@ -147,8 +147,6 @@ def figure_of_weights(args: argparse.Namespace) -> None:
 
 def plan(args: argparse.Namespace) -> None:
     """Say what a study costs, before it is run; for people, from the folder of config.yaml."""
-    from functools import partial
-
     from sdd import bill, calibration, config, plan, study
 
     merged = config.read(args.configfile)

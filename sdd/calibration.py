@@ -23,6 +23,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from sdd import devices
 from sdd.datasets import DATASETS, Dataset
 from sdd.errors import CalibrationError
 from sdd.settings import Recipe
@@ -142,12 +143,13 @@ class Machine:
 
 
 def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
-    """Calibrates every setting of `study`. Imports torch. Raises DeviceError, CalibrationError."""
-    from sdd.rounds import choose_device
-
+    """Calibrates every setting of `study`. Imports torch. Raises CalibrationError."""
     load = os.getloadavg()[0]
-    device = choose_device(study.config["device"]).type
-    workers = 1 if device == "cuda" else min(cores, available_cores())
+    gpus = devices.gpus()
+    on_gpu = devices.expects_gpu(study.config["device"], gpus)
+    workers = min(cores, available_cores())
+    if on_gpu:
+        workers = min(workers, len(gpus) * study.config["trainings_per_gpu"])
     chains = study.chains.values()
     rates: dict[Setting, Rates] = {}
     for chain in chains:
@@ -155,7 +157,10 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
         if setting not in rates:
             say(f"Training {setting.model} on images like {setting.dataset} for a few seconds ...")
             rates[setting] = calibrate(
-                chain, study.rounds, device=device, side_by_side=min(workers, len(chains))
+                chain,
+                study.rounds,
+                device="cuda" if on_gpu else "cpu",
+                side_by_side=min(workers, len(chains)),
             )
     models = dict.fromkeys((chain.model, chain.dataset) for chain in chains)
     return Machine(workers, load, {names: anatomy(*names) for names in models}, rates)
@@ -342,9 +347,11 @@ def _time_rounds(task: dict[str, Any]) -> dict[str, Any]:
         started = time.perf_counter()
         metrics = rounds.run(
             spec | {"recipe": spec["recipe"] | recipe},
-            Inputs(dataset=folder / "dataset.json", labels=labels, parent=parent, teacher=None),
+            Inputs(dataset=folder / "dataset.json", labels=labels, parent=parent),
             output=output / name / "metrics.json",
             device=torch.device(task["device"]),
+            sidecar=output / "sidecar",
+            save_every=WORKER_S,
             log=log,
         )
         whole = time.perf_counter() - started

@@ -18,7 +18,7 @@ from sdd.energy import JOULES_PER_KWH
 from sdd.errors import DataError
 from sdd.files import read_json
 from sdd.schedule import Job, Run, schedule, span, training_time
-from sdd.settings import EarlyStopping
+from sdd.settings import OUTCOMES, EarlyStopping
 from sdd.study import Chain, Study, params
 from sdd.tables import paper_flops
 
@@ -27,9 +27,6 @@ from sdd.tables import paper_flops
 LIGHT, TABLE, FIGURE, REPORT = 0.1, 0.15, 0.7, 1.2
 # Snakemake's own work for each job, in the same unit.
 ENGINE = 0.3
-
-# A teacher answers once to each image in each way that the augmentation shows it.
-ANSWERS = {"none": 1, "flip-crop": 162}
 
 # A round's metrics.json and log: what is always there, and what an epoch adds.
 RECORD_BYTES, EPOCH_BYTES = 2400, 250
@@ -97,6 +94,7 @@ def jobs(study: Study) -> dict[str, int]:
         "train_dense": plain,
         "prune_retrain": plain * study.rounds,
         "select_teacher": len(study.teachers),
+        "teacher_logits": len(tabulated(study)),
         "distill_dense": students,
         "distill_retrain": students * study.rounds,
         "collect_rounds": 1,
@@ -107,6 +105,15 @@ def jobs(study: Study) -> dict[str, int]:
         "all": 1,
     }
     return {kind: count for kind, count in counts.items() if count}
+
+
+def tabulated(study: Study) -> dict[str, Chain]:
+    """The tables of teachers' answers by path, with one of the students that look them up."""
+    return {
+        chain.answers: chain
+        for chain in study.chains.values()
+        if chain.teacher and study.tabulated(chain)
+    }
 
 
 def images(study: Study, chain: Chain) -> tuple[int, int, int]:
@@ -126,8 +133,9 @@ def finished(study: Study) -> dict[str, list[float]]:
     rounds: dict[str, list[dict[str, Any]]] = {}
     for path, chain in study.chains.items():  # teachers before their students
         rounds[path] = []
-        inputs = _data(study, chain) | {"parent": None, "teacher": _teacher(study, chain, rounds)}
-        if inputs["labels"] is None or (chain.teacher and inputs["teacher"] is None):
+        teacher = _teacher(study, chain, rounds)
+        inputs = _data(study, chain) | teacher | {"parent": None}
+        if inputs["labels"] is None or (chain.teacher and not any(teacher.values())):
             continue
         for number in range(study.rounds + 1):
             metrics = _read(folder / "chains" / path / f"round{number:02d}" / "metrics.json")
@@ -153,14 +161,21 @@ def _data(study: Study, chain: Chain) -> dict[str, str | None]:
 
 def _teacher(
     study: Study, chain: Chain, finished: Mapping[str, list[dict[str, Any]]]
-) -> str | None:
-    """The sha256 of the teacher's weights; None where there is none, or none yet."""
+) -> dict[str, str | None]:
+    """The sha256 of the teacher's weights or answers; None where there are none, or none yet."""
+    none = {"teacher": None, "teacher_logits": None}
     if chain.teacher is None:
-        return None
+        return none
     choice = _read(Path(study.folder, "teachers", chain.teacher.path, "teacher.json"))
     weights = [metrics["weights_sha256"] for metrics in finished[chain.teacher.chain.path]]
     chosen = weights[choice["round"]] if choice.get("round", len(weights)) < len(weights) else None
-    return chosen if chosen == choice.get("weights_sha256") else None
+    if chosen is None or chosen != choice["weights_sha256"]:
+        return none
+    if not study.tabulated(chain):
+        return none | {"teacher": chosen}
+    table = _read(Path(study.folder, "teachers", chain.answers, "logits.json"))
+    fits = table.get("teacher_sha256") == chosen
+    return none | {"teacher_logits": table["sha256"] if fits else None}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -210,6 +225,7 @@ def disk(study: Study, anatomy: Mapping[tuple[str, str], Anatomy]) -> dict[str, 
             + 8 * d.train * (len(d.human.kinds) if d.human else 0)
             for d in data
         ),
+        "teachers' answers": sum(study.table_bytes(c) for c in tabulated(study).values()),
         "labels": sum(8 * (3 * train + 2 * validation) for train, validation, _ in each),
     }
 
@@ -245,14 +261,16 @@ def _forecast(study: Study, machine: Machine, work: Work) -> Forecast:
                 for number in range(work.first[chain.path], work.stop[chain.path])
             )
         )
-    taught = {
-        (chain.teacher.path, chain.recipe.augmentation): chain
-        for chain in study.chains.values()
-        if chain.teacher and work.trainings(chain)
-    }
-    for student in taught.values():
+    for chain in study.chains.values():
+        if chain.teacher and not study.tabulated(chain):
+            seen = images(study, chain)[0] * chain.recipe.epochs * work.trainings(chain)
+            source = chain.teacher.chain
+            computed += seen * machine.anatomy[source.model, source.dataset].macs
+    for student in tabulated(study).values():
         source = student.teacher.chain
-        computed += _passes(study, student) * machine.anatomy[source.model, source.dataset].macs
+        if work.first[student.path] == 0:
+            macs = machine.anatomy[source.model, source.dataset].macs
+            computed += _passes(study, student) * macs
     return Forecast(
         trainings=sum(work.trainings(chain) for chain in study.chains.values()),
         flops=flops,
@@ -266,16 +284,22 @@ def _forecast(study: Study, machine: Machine, work: Work) -> Forecast:
 
 def _passes(study: Study, student: Chain) -> int:
     """How many images a teacher answers to for the table that its students look up."""
-    return ANSWERS[student.recipe.augmentation] * images(study, student)[0]
+    return OUTCOMES[student.recipe.augmentation] * images(study, student)[0]
 
 
-def training_seconds(study: Study, chain: Chain, rate: Rates, round: float) -> tuple[float, float]:
+def training_seconds(
+    study: Study, chain: Chain, rates: Mapping[Setting, Rates], round: float
+) -> tuple[float, float]:
     """Of one round: its training, as metrics.json tells it, and the evaluation after it.
 
     An image's evaluation costs a third of a dense training step: the forward pass of three.
     """
     train, validation, test = images(study, chain)
-    training = rate.setup_s + chain.recipe.epochs * train * rate.seconds_an_image(round)
+    rate = rates[Setting.of(chain)]
+    image_s = rate.seconds_an_image(round)
+    if chain.teacher and not study.tabulated(chain):  # the teacher is in the loop
+        image_s += rates[Setting.of(chain.teacher.chain)].seconds_an_image(0) / 3
+    training = rate.setup_s + chain.recipe.epochs * train * image_s
     return training, (train + validation + test) * rate.seconds_an_image(0) / 3
 
 
@@ -300,15 +324,18 @@ def tasks(study: Study, rates: Mapping[Setting, Rates], work: Work) -> list[Job]
             last = work.stop[source] - 1 if which == "best" else 0
             if begin not in todo:
                 add(begin, LIGHT, [f"{source} {last}"])
-            answers = f"answers of {chain.teacher.path}, {chain.recipe.augmentation}"
-            if answers not in todo:
-                rate = rates[Setting.of(chain.teacher.chain)]
-                seconds = _passes(study, chain) * rate.seconds_an_image(0) / 3
-                todo[answers] = Job(answers, seconds, (begin,), seconds, _joules(rate, seconds))
-            begin = answers
+            if study.tabulated(chain):
+                if chain.answers not in todo:
+                    rate = rates[Setting.of(chain.teacher.chain)]
+                    passing = _passes(study, chain) * rate.seconds_an_image(0) / 3
+                    seconds = passing + (1 + ENGINE) * rate.start_s + rate.round_s
+                    todo[chain.answers] = Job(
+                        chain.answers, seconds, (begin,), passing, _joules(rate, passing)
+                    )
+                begin = chain.answers
         elif begin not in todo:
             add(begin, 2 * LIGHT, [])  # with the data set
-        for job in chain_tasks(study, chain, rates[Setting.of(chain)], work, begin):
+        for job in chain_tasks(study, chain, rates, work, begin):
             todo[job.name] = job
     if todo:
         made = [*study.tables(), *study.figures()]
@@ -320,13 +347,13 @@ def tasks(study: Study, rates: Mapping[Setting, Rates], work: Work) -> list[Job]
 
 
 def chain_tasks(
-    study: Study, chain: Chain, rate: Rates, work: Work, begin: str | None
+    study: Study, chain: Chain, rates: Mapping[Setting, Rates], work: Work, begin: str | None
 ) -> Iterator[Job]:
     """A chain's rounds, one after the other, the first after `begin`.
 
     With `rounds_per_job` the first of a segment trains all of it, and the others fetch theirs.
     """
-    length = study.config["rounds_per_job"]
+    rate, length = rates[Setting.of(chain)], study.config["rounds_per_job"]
     first, stop = work.first[chain.path], work.stop[chain.path]
     needs = (begin,) if begin else ()
     for number in range(first, stop):
@@ -335,7 +362,7 @@ def chain_tasks(
             trained = range(number, min(number + length, stop) if number else 1)
         else:  # the leader may have run some other time
             trained = range(number, number + (leader < first))
-        each = [training_seconds(study, chain, rate, 0 if work.dense else n) for n in trained]
+        each = [training_seconds(study, chain, rates, 0 if work.dense else n) for n in trained]
         seconds = ENGINE * rate.start_s + (rate.start_s if each else LIGHT * rate.start_s)
         seconds += sum(rate.round_s + training + evaluation for training, evaluation in each)
         name = f"{chain.path} {number}"

@@ -239,6 +239,8 @@ def test_disk_is_that_of_the_run(run, finished):
     assert disk["weights"] == pytest.approx(
         measured(f"{results}/chains", "*.safetensors"), rel=0.01
     )
+    answers = measured(f"{results}/teachers", "*.safetensors")
+    assert disk["teachers' answers"] == pytest.approx(answers, rel=0.01)
     assert disk["labels"] == pytest.approx(measured(f"{results}/labels", "*.safetensors"), rel=0.01)
     assert disk["data sets"] == pytest.approx(measured("resources", "data.safetensors"), rel=0.01)
     records = measured(f"{results}/chains", "metrics.json") + measured(
@@ -258,19 +260,19 @@ def test_what_is_done_is_done(run):
 @pytest.mark.parametrize(
     ("change", "done"),
     [
-        ({"early_stopping": {"patience": 1}, "rounds_per_job": 3}, 16),
-        ({"distillation": {"alpha": 0.5}}, 8),
-        ({"pruning": {"fraction": 0.3}}, 3),
-        ({"pruning": {"rounds": 4}}, 16),
-        ({"seeds": [1, 2]}, 16),
-        ({"recipes": {"lenet-300-100": {"learning_rate": 0.04}}}, 0),
-        ({"validation": {"fraction": 0.2}}, 0),
-        ({"study": "another"}, 0),
+        ({"early_stopping": {"patience": 1}, "rounds_per_job": 3}, (16,)),
+        ({"distillation": {"alpha": 0.5}}, (8,)),
+        ({"pruning": {"fraction": 0.3}}, (3, 4)),  # as the best teacher is another round or not
+        ({"pruning": {"rounds": 4}}, (16,)),
+        ({"seeds": [1, 2]}, (16,)),
+        ({"recipes": {"lenet-300-100": {"learning_rate": 0.04}}}, (0,)),
+        ({"validation": {"fraction": 0.2}}, (0,)),
+        ({"study": "another"}, (0,)),
     ],
 )
 def test_rounds_of_another_spec_are_not_done(run, change, done):
     changed = Study.from_config(merge(run.config, change))
-    assert sum(map(len, plan.finished(changed).values())) == done
+    assert sum(map(len, plan.finished(changed).values())) in done
 
 
 def test_what_builds_on_a_lost_round_is_not_done(run, finished, tmp_path, monkeypatch):
