@@ -188,10 +188,12 @@ def calibrate(chain: Chain, last: int, *, device: str, side_by_side: int) -> Rat
             "dataset": asdict(DATASETS[setting.dataset]),
             "device": device,
         }
-        whole = _side_by_side(
-            [_job(folder / f"first{k}", folder, task) for k in range(side_by_side)]
-        )
-        firsts = [_read(folder / f"first{k}/metrics.json") for k in range(side_by_side)]
+        besides = []
+        for turn in range(TURNS):
+            firsts = [folder / f"first{turn}-{k}" for k in range(side_by_side)]
+            whole = _side_by_side([_job(output, folder, task) for output in firsts])
+            first = [_read(output / "metrics.json") for output in firsts]
+            besides += [t - m["seconds"] for t, m in zip(whole, first, strict=True)]
         outputs = [folder / f"worker{k}" for k in range(side_by_side)]
         _side_by_side(
             [
@@ -206,14 +208,13 @@ def calibrate(chain: Chain, last: int, *, device: str, side_by_side: int) -> Rat
         )
         timed = [_read(output / "times.json") for output in outputs]
     round_s = statistics.mean(t["round_s"] for t in timed)
-    besides = statistics.mean(t - first["seconds"] for t, first in zip(whole, firsts, strict=True))
 
     def mean(key: str) -> dict[int, float]:
         return {int(r): statistics.mean(t[key][r] for t in timed) for r in timed[0][key]}
 
     energy = timed[0]["energy"]
     return Rates(
-        start_s=max(0.0, besides - round_s),
+        start_s=max(0.0, statistics.mean(besides) - round_s),
         round_s=round_s,
         setup_s=statistics.mean(t["setup_s"] for t in timed),
         image_s=mean("image_s"),
@@ -221,7 +222,7 @@ def calibrate(chain: Chain, last: int, *, device: str, side_by_side: int) -> Rat
         power=None
         if energy["energy_kwh"] is None
         else Power(energy["power_w"], energy["pue"], energy["carbon_intensity"], energy["method"]),
-        device=firsts[0]["device"],
+        device=first[0]["device"],
     )
 
 
