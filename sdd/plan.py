@@ -93,7 +93,7 @@ def jobs(study: Study) -> dict[str, int]:
         "noisy_labels": len({chain.labels for chain in study.chains.values()}),
         "train_dense": plain,
         "prune_retrain": plain * study.rounds,
-        "select_teacher": len(study.teachers),
+        "select_teacher": sum(t.which == "best" for t in study.teachers.values()),
         "teacher_logits": len(tabulated(study)),
         "distill_dense": students,
         "distill_retrain": students * study.rounds,
@@ -166,11 +166,14 @@ def _teacher(
     none = {"teacher": None, "teacher_logits": None}
     if chain.teacher is None:
         return none
-    choice = _read(Path(study.folder, "teachers", chain.teacher.path, "teacher.json"))
     weights = [metrics["weights_sha256"] for metrics in finished[chain.teacher.chain.path]]
-    chosen = weights[choice["round"]] if choice.get("round", len(weights)) < len(weights) else None
-    if chosen is None or chosen != choice["weights_sha256"]:
+    number = 0
+    if chain.teacher.which == "best":
+        choice = _read(Path(study.folder, "teachers", chain.teacher.path, "teacher.json"))
+        number = choice.get("round", len(weights))
+    if number >= len(weights):
         return none
+    chosen = weights[number]
     if not study.tabulated(chain):
         return none | {"teacher": chosen}
     table = _read(Path(study.folder, "teachers", chain.answers, "logits.json"))
@@ -225,16 +228,18 @@ def disk(study: Study, anatomy: Mapping[tuple[str, str], Anatomy]) -> dict[str, 
             + 8 * d.train * (len(d.human.kinds) if d.human else 0)
             for d in data
         ),
-        "teachers' answers": sum(study.table_bytes(c) for c in tabulated(study).values()),
+        "teachers' answers": sum(
+            study.table_bytes(c.dataset, c.recipe.augmentation) for c in tabulated(study).values()
+        ),
         "labels": sum(8 * (3 * train + 2 * validation) for train, validation, _ in each),
     }
 
 
 def weights_bytes(anatomy: Anatomy, fraction: float, round: int) -> int:
-    """A round's checkpoint: kept weights and a bitmap, all else dense. Its header is left out."""
+    """A round's checkpoint: kept weights and their places, all else dense. Without its header."""
     kept = weights_kept(anatomy.weights, fraction, round)
-    bitmap = ceil(anatomy.weights / 8) if kept < anatomy.weights else 0
-    return anatomy.state_bytes - 4 * (anatomy.weights - kept) + bitmap
+    places = min(ceil(anatomy.weights / 8), 4 * kept) if kept < anatomy.weights else 0
+    return anatomy.state_bytes - 4 * (anatomy.weights - kept) + places
 
 
 def weights_kept(weights: int, fraction: float, rounds: int) -> int:
@@ -320,22 +325,27 @@ def tasks(study: Study, rates: Mapping[Setting, Rates], work: Work) -> list[Job]
             begin = None  # what a chain begins with is there
         elif chain.teacher:
             source, which = chain.teacher.chain.path, chain.teacher.which
-            begin = f"teacher {chain.teacher.path}"
-            last = work.stop[source] - 1 if which == "best" else 0
-            if begin not in todo:
-                add(begin, LIGHT, [f"{source} {last}"])
+            begin = f"{source} 0"
+            if which == "best":
+                begin = f"teacher {chain.teacher.path}"
+                if begin not in todo:
+                    add(begin, LIGHT, [f"{source} {work.stop[source] - 1}"])
             if study.tabulated(chain):
                 if chain.answers not in todo:
                     rate = rates[Setting.of(chain.teacher.chain)]
                     passing = _passes(study, chain) * rate.seconds_an_image(0) / 3
                     seconds = passing + (1 + ENGINE) * rate.start_s + rate.round_s
                     todo[chain.answers] = Job(
-                        chain.answers, seconds, (begin,), passing, _joules(rate, passing)
+                        chain.answers,
+                        seconds,
+                        tuple({begin} & todo.keys()),
+                        passing,
+                        _joules(rate, passing),
                     )
                 begin = chain.answers
         elif begin not in todo:
             add(begin, 2 * LIGHT, [])  # with the data set
-        for job in chain_tasks(study, chain, rates, work, begin):
+        for job in chain_tasks(study, chain, rates, work, begin if begin in todo else None):
             todo[job.name] = job
     if todo:
         made = [*study.tables(), *study.figures()]

@@ -123,11 +123,3 @@ def finished(tmp_path_factory) -> Workflow:
 @pytest.fixture
 def workflow(tmp_path) -> Workflow:
     return Workflow(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Workflow:
-    """The smoke study, run to its end."""
-    workflow = Workflow(tmp_path_factory.mktemp("smoke"))
-    workflow.snakemake(*SMOKE)
-    return workflow
