@@ -397,7 +397,6 @@ class _Sampler(threading.Thread):
 
     def run(self) -> None:
         with _kept(self._failures):
-            library()  # the imports that the main thread will need
             probe = self.part.open()
             self._method = probe.method
             with _kept(self._failures):
@@ -463,6 +462,8 @@ class EnergyMeter:
         self.reading = EnergyReading.unknown("the training has not ended", 0.0)
 
     def __enter__(self) -> Self:
+        with _kept(self._failures):
+            library()  # imported in the thread, it would hold up the training that has begun
         self._entered = time.monotonic()
         with _kept(self._failures):
             root = self._ledger or ledger_root()

@@ -36,4 +36,11 @@ def load(
         model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     except RuntimeError as error:
         raise CheckpointError(f"{metrics_path}: the weights do not fit: {error}") from None
-    return model.to(device), {name: torch.from_numpy(m).to(device) for name, m in masks.items()}
+    placed = {name: torch.from_numpy(mask).to(device) for name, mask in masks.items()}
+    return place(model, metrics["spec"], device), placed
+
+
+def place(model: nn.Module, spec: dict[str, Any], device: torch.device) -> nn.Module:
+    """Moves `model` to the device, in the layout of the spec's recipe."""
+    last = spec["recipe"]["channels_last"]
+    return model.to(device, memory_format=torch.channels_last if last else torch.preserve_format)

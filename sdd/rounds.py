@@ -168,11 +168,10 @@ def _start(
     spec: dict[str, Any], facts: dict[str, Any], parent: Path | None, device: torch.device
 ) -> tuple[nn.Module, pruning.Masks, cost.Cost]:
     """The model as this round's training finds it, its masks, and its cost an image."""
-    layout = torch.channels_last if spec["recipe"]["channels_last"] else torch.preserve_format
     if parent is None:
         model = networks.build(spec, facts)
         macs = cost.count(copy.deepcopy(model), tuple(facts["shape"]))
-        model = model.to(device, memory_format=layout)
+        model = networks.place(model, spec, device)
         return model, pruning.dense_masks(model), macs
     before = read_json(parent)
     _check_spec(parent, before["spec"], spec)
@@ -180,7 +179,7 @@ def _start(
     weights = pruning.prunable(model)
     masks = pruning.prune(weights, masks, Pruning(**spec["pruning"]))
     pruning.apply(weights, masks)
-    return model.to(memory_format=layout), masks, cost.Cost(**before["macs"])
+    return model, masks, cost.Cost(**before["macs"])
 
 
 def _check_spec(parent: Path, before: dict[str, Any], spec: dict[str, Any]) -> None:

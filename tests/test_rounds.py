@@ -160,6 +160,30 @@ def test_another_table_is_refused(data, chain, tmp_path):
         run(data, tmp_path, teacher_logits=table)
 
 
+CALM = RECIPE | {"learning_rate": 0.01, "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def convolutional(data, tmp_path_factory):
+    """What a small convolutional network reaches in float32, in the default layout."""
+    folder = tmp_path_factory.mktemp("float32")
+    return run(data, folder, model="vgg-3-2", recipe=CALM)[0]
+
+
+@pytest.mark.parametrize(
+    "way", [{"precision": "bfloat16"}, {"channels_last": True},
+            {"precision": "bfloat16", "channels_last": True}],
+)  # fmt: skip
+def test_other_precisions_and_layouts_agree_within_noise(data, convolutional, tmp_path, way):
+    other, _ = run(data, tmp_path, model="vgg-3-2", recipe=CALM | way)
+    assert other["weights_sha256"] != convolutional["weights_sha256"]
+    for one, same in zip(other["history"], convolutional["history"], strict=True):
+        assert one["loss"] == pytest.approx(same["loss"], rel=0.05)
+    # A standard error of the difference of two such accuracies is about a point.
+    assert other["test"]["accuracy"] == pytest.approx(convolutional["test"]["accuracy"], abs=3)
+    assert other["macs"] == convolutional["macs"]
+
+
 def test_the_log_names_every_epoch(data, tmp_path):
     _, lines = run(data, tmp_path)
     assert lines[0].startswith("epoch 1/2  learning rate 0.05  loss ")
