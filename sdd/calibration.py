@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -159,17 +160,19 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
             rates[setting] = calibrate(
                 chain,
                 study.rounds,
-                device="cuda" if on_gpu else "cpu",
+                device=study.config["device"],
+                sharing=study.config["trainings_per_gpu"],
                 side_by_side=min(workers, len(chains)),
             )
     models = dict.fromkeys((chain.model, chain.dataset) for chain in chains)
     return Machine(workers, load, {names: anatomy(*names) for names in models}, rates)
 
 
-def calibrate(chain: Chain, last: int, *, device: str, side_by_side: int) -> Rates:
+def calibrate(chain: Chain, last: int, *, device: str, sharing: int, side_by_side: int) -> Rates:
     """Times rounds like those of `chain`, of which `last` is the sparsest.
 
-    `device` is "cpu" or "cuda". Raises CalibrationError, with what the job said, when one fails.
+    `device` and `sharing` are the study's settings. Raises CalibrationError, with what the job
+    said, when one fails.
     """
     setting = Setting.of(chain)
     plain = replace(chain, recipe=setting.recipe, distillation=None, teacher=None)
@@ -187,6 +190,7 @@ def calibrate(chain: Chain, last: int, *, device: str, side_by_side: int) -> Rat
             },
             "dataset": asdict(DATASETS[setting.dataset]),
             "device": device,
+            "sharing": sharing,
         }
         besides = []
         for turn in range(TURNS):
@@ -234,7 +238,7 @@ def _job(output: Path, folder: Path, task: dict[str, Any]) -> list[str]:
         "--spec", json.dumps(task["dense"]), "--dataset", str(folder / "dataset.json"),
         "--labels", str(folder / "few/labels.json"), "--output", str(output / "metrics.json"),
         "--log", str(output / "log"), "--state", str(output / "state"),
-        "--device", task["device"],
+        "--device", task["device"], "--sharing", str(task["sharing"]),
     ]  # fmt: skip
 
 
@@ -263,7 +267,10 @@ def _side_by_side(commands: Sequence[list[str]]) -> list[float]:
                                 + (said.read().strip() or f"exit status {process.returncode}")
                             )
                 if time.perf_counter() - started > WORKER_S:
-                    raise CalibrationError("the trainings that calibrate this plan do not end.")
+                    raise CalibrationError(
+                        "the trainings that calibrate this plan do not end. If others hold all "
+                        "GPUs, wait for them, or set device: cpu."
+                    )
                 time.sleep(0.005)
         finally:
             for process in running.values():
@@ -326,13 +333,12 @@ def _make_labels(folder: Path, train: Sequence[int], classes: int) -> Path:
 # --- In the process that trains -------------------------------------------------------------------
 
 
-def _time_rounds(task: dict[str, Any]) -> dict[str, Any]:
+def _time_rounds(task: dict[str, Any], lease: devices.Lease) -> dict[str, Any]:
     """Times the dense round and each sparse one, which has the dense one for its parent."""
-    import torch
-
     from sdd import rounds
     from sdd.segment import Inputs
 
+    device = lease.device(partial(print, file=sys.stderr))
     folder, output = Path(task["folder"]), Path(task["output"])
     classes, images = task["dataset"]["classes"], task["dataset"]["train"]
 
@@ -350,7 +356,7 @@ def _time_rounds(task: dict[str, Any]) -> dict[str, Any]:
             spec | {"recipe": spec["recipe"] | recipe},
             Inputs(dataset=folder / "dataset.json", labels=labels, parent=parent),
             output=output / name / "metrics.json",
-            device=torch.device(task["device"]),
+            device=device,
             sidecar=output / "sidecar",
             save_every=WORKER_S,
             log=log,
@@ -398,5 +404,6 @@ def _time_rounds(task: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = json.loads(sys.argv[1])
-    result = json.dumps(_time_rounds(given))
+    with devices.Lease(given["device"], given["sharing"]) as lease:
+        result = json.dumps(_time_rounds(given, lease))
     Path(given["output"], "times.json").write_text(result)

@@ -126,6 +126,11 @@ class Lease:
             if torch.cuda.is_available():
                 return torch.device("cuda")
             self._held.close()  # a driver that is too old for this torch
+        if self.setting == "auto" and not usable and torch.cuda.is_available():
+            raise DeviceError(
+                "device: auto, and torch finds a CUDA device, but there is no nvidia-smi to tell "
+                "which. Install it, or set device: cpu."
+            )
         if self.setting == "cuda":
             raise DeviceError(
                 "device: cuda, but torch and nvidia-smi find no CUDA device that both can use. "
@@ -151,9 +156,10 @@ def place(gpus: Sequence[str], sharing: int, log: Callable[[str], None]) -> Iter
     try:
         yield gpu
     finally:
-        with locks.locked(folder):
+        # A cleaner of temporary files may have been there; a finished training must not fail of it.
+        with suppress(OSError), locks.locked(folder):
             os.unlink(path)
-            os.close(fd)
+        os.close(fd)
 
 
 def _take_place(folder: Path, gpus: Sequence[str], sharing: int) -> tuple[str, int, str] | None:

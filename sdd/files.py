@@ -70,7 +70,10 @@ def read_json(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is damaged ({error}). {repair}") from None
     if not isinstance(value, dict) or value.pop(CHECKSUM, None) != _checksum(value):
-        raise DataError(f"{path} was altered: it does not match its checksum. {repair}")
+        raise DataError(
+            f"{path} was altered, or made by another version: it does not match its checksum. "
+            f"{repair}"
+        )
     return value
 
 

@@ -23,6 +23,19 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(fd)  # and so unlock it
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Waits until no other process is in here with the same path. The file goes at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        with suppress(OSError):  # a file system without locks: then nothing is known of others
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def sign(folder: Path, *, prefix: str = "", suffix: str = "") -> tuple[int, str]:
     """The open descriptor and the path of a new locked file; to leave, unlink it and close it."""
     fd, path = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=suffix)
@@ -35,7 +48,10 @@ def living(folder: Path, pattern: str) -> list[Path]:
     and only theirs to remove."""
     found = []
     for path in sorted(folder.glob(pattern)):
-        fd = os.open(path, os.O_RDONLY)
+        try:
+            fd = os.open(path, os.O_RDONLY)
+        except OSError:  # gone meanwhile, or of another user who died before he opened it to others
+            continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with suppress(PermissionError):

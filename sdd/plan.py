@@ -171,13 +171,15 @@ def _teacher(
     if chain.teacher.which == "best":
         choice = _read(Path(study.folder, "teachers", chain.teacher.path, "teacher.json"))
         number = choice.get("round", len(weights))
-    if number >= len(weights):
+    last = study.rounds if chain.teacher.which == "best" else 0
+    if max(number, last) >= len(weights):
         return none
     chosen = weights[number]
     if not study.tabulated(chain):
         return none | {"teacher": chosen}
     table = _read(Path(study.folder, "teachers", chain.answers, "logits.json"))
-    fits = table.get("teacher_sha256") == chosen
+    labels = _data(study, chain)["labels"]
+    fits = (table.get("teacher_sha256"), table.get("labels_sha256")) == (chosen, labels)
     return none | {"teacher_logits": table["sha256"] if fits else None}
 
 

@@ -74,7 +74,7 @@ def run(
         "spec": spec,
         "inputs": inputs.hashes(),
         "torch": torch.__version__,
-        "device": device.type,
+        "device": device_name(device),
     }
     aside = Sidecar(sidecar, stamp, save_every, log)
     before = aside.read()
@@ -86,6 +86,9 @@ def run(
             f"loss {epoch.loss:.4f}  training accuracy {epoch.accuracy:.2f} % "
             f"({epoch.clean_accuracy:.2f} % of the true labels)"
         )
+
+    for epoch in before.state.history if before else ():  # the log of that run is gone
+        report(epoch)
 
     def whole(energy: EnergyReading) -> EnergyReading:
         return energy.after(before.energy) if before else energy
@@ -185,8 +188,9 @@ def _start(
 def _check_spec(parent: Path, before: dict[str, Any], spec: dict[str, Any]) -> None:
     """Raises CheckpointError unless `before` is the round before that of `spec`."""
     expected = spec | {"round": spec["round"] - 1}
-    if spec["round"] == 1:
-        expected.pop("pruning")  # of the dense round
+    if spec["round"] == 1:  # of the dense round
+        expected.pop("pruning")
+        expected.pop("stopping", None)
     expected.pop("code", None)  # which the workflow has compared, if it was asked to
     wrong = [key for key in expected if before.get(key) != expected[key]]
     if wrong:
@@ -216,7 +220,15 @@ def _objective(
     with the frozen teacher in evaluation mode in the loop, which sees what the student sees.
     """
     if inputs.teacher_logits:
-        answers, macs = teacher_logits.load(inputs.teacher_logits, labels.device), 0
+        macs, answers = (
+            0,
+            teacher_logits.load(
+                inputs.teacher_logits,
+                labels.device,
+                images=len(labels),
+                augmentation=recipe.augmentation,
+            ),
+        )
     elif inputs.teacher:
         log("the teacher is in the loop: a table of its answers would be above largest_table")
         network, _ = networks.load(inputs.teacher, facts, labels.device)

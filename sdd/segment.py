@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sdd import locks
 from sdd.devices import Lease
-from sdd.errors import DataError, SddError
+from sdd.errors import DataError
 from sdd.files import read_json, sha256, write_json
 from sdd.settings import EarlyStopping
 
@@ -68,26 +69,27 @@ def run(
     ahead waits in `state`. A failure ahead is left to the job of that round. A training's state is
     saved every `save_every` seconds.
     """
-    # One folder a chain: its jobs run one after the other, so nothing in it is shared.
+    # One folder a chain. Its jobs run one after the other, unless one has outlived its snakemake.
     folder = state / spec["chain"].replace("/", "--")
-    metrics = _find(folder, spec, inputs)
-    if metrics is None:
-        ended = _end(spec, inputs)
-        if ended is None:
-            metrics = _train(folder, spec, inputs, lease, save_every, log)
-        else:
-            metrics = _leave_out(folder, spec, inputs, ended, log)
-    for _ in range(1, ahead):
-        inputs = replace(inputs, parent=_round(folder, spec) / METRICS)
-        spec = spec | {"round": spec["round"] + 1}
-        if _end(spec, inputs) is not None:
-            break
-        try:
-            if _find(folder, spec, inputs) is None:
-                _train(folder, spec, inputs, lease, save_every, _round(folder, spec) / LOG)
-        except SddError:
-            break
-    _deliver(_round(folder, metrics["spec"]), output, log)
+    with locks.alone(folder.with_name(f"{folder.name}.lock")):
+        metrics = _find(folder, spec, inputs)
+        if metrics is None:
+            ended = _end(spec, inputs)
+            if ended is None:
+                metrics = _train(folder, spec, inputs, lease, save_every, log)
+            else:
+                metrics = _leave_out(folder, spec, inputs, ended, log)
+        for _ in range(1, ahead):
+            inputs = replace(inputs, parent=_round(folder, spec) / METRICS)
+            spec = spec | {"round": spec["round"] + 1}
+            if _end(spec, inputs) is not None:
+                break
+            try:
+                if _find(folder, spec, inputs) is None:
+                    _train(folder, spec, inputs, lease, save_every, _round(folder, spec) / LOG)
+            except Exception:  # whatever it was, it must not cost the round that is finished
+                break
+        _deliver(_round(folder, metrics["spec"]), output, log)
     return metrics
 
 
@@ -171,6 +173,7 @@ def _leave_out(
     from sdd import checkpoint
 
     aside, before = _round(folder, spec), read_json(inputs.parent)
+    shutil.rmtree(aside, ignore_errors=True)
     unknown = {"accuracy": None, "loss": None}
     metrics = {
         **before,

@@ -17,6 +17,7 @@ from typing import Any
 from safetensors.torch import load, save
 
 from sdd.energy import EnergyReading
+from sdd.errors import DiskFull
 from sdd.files import replacing
 from sdd.settings import canonical
 from sdd.training import Epoch, State
@@ -82,17 +83,23 @@ class Sidecar:
         last: State | None = None
         written = time.monotonic()
 
+        def save() -> None:
+            try:
+                self.write(Kept(last, energy(), runs))
+            except DiskFull as error:  # the round's own files, much smaller, may fit
+                self.log(f"the training's state is not saved: {error}")
+
         def keep(state: State) -> None:
             nonlocal last, written
             last = state
             if time.monotonic() - written >= self.every_seconds:
-                self.write(Kept(state, energy(), runs))
+                save()
                 written = time.monotonic()
 
         try:
             yield keep
         except KeyboardInterrupt:
             if last:
-                self.write(Kept(last, energy(), runs))
-                self.log(f"interrupted: goes on after epoch {len(last.history)} when run again")
+                save()
+                self.log(f"interrupted after epoch {len(last.history)}")
             raise

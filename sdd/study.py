@@ -87,7 +87,7 @@ class Chain:
             spec["pruning"] = vars(self.pruning)
         if self.distillation:
             spec["distillation"] = vars(self.distillation)
-        if self.stopping:
+        if self.stopping and round > 0:
             spec["stopping"] = vars(self.stopping)
         return spec
 

@@ -128,10 +128,13 @@ def tabulate(
     return table
 
 
-def load(path: Path, device: torch.device) -> Callable[[Batch], Tensor]:
+def load(
+    path: Path, device: torch.device, *, images: int, augmentation: str
+) -> Callable[[Batch], Tensor]:
     """The teacher of the table at `path`: from a batch to its answers, float32 [b, classes].
 
-    Raises DataError when the table is missing or not the one that was made. On the CPU the file is
+    Raises DataError when the table is missing, not the one that was made, or of another number of
+    images or another augmentation. On the CPU the file is
     mapped: students side by side share one copy in memory.
     """
     data = path.with_suffix(".safetensors")
@@ -142,6 +145,8 @@ def load(path: Path, device: torch.device) -> Callable[[Batch], Tensor]:
         raise DataError(f"{data} is not the file that {path.name} describes. {repair}")
     table = torch.from_numpy(map_arrays(data)["logits"]).to(device)
     outcomes, rows = table.shape[1], table.flatten(0, 1)
+    if (len(table), outcomes) != (images, OUTCOMES[augmentation]):
+        raise DataError(f"{data} is of other images or another augmentation. {repair}")
 
     def answers(batch: Batch) -> Tensor:
         row = batch.index

@@ -282,10 +282,17 @@ def test_the_energy_meter_reads_the_gpu_that_is_held(cuda):
 @pytest.mark.parametrize(("setting", "visible"), [("cpu", "0"), ("auto", "")])
 def test_on_the_cpu_nothing_is_held(host, cuda, monkeypatch, setting, visible):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(visible))
     with Lease(setting, 1) as lease:
         assert lease.device(refuse) == torch.device("cpu")
         assert not list(host.glob("sdd-gpus-*"))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == visible
+
+
+def test_a_gpu_without_nvidia_smi_is_not_passed_over_in_silence(cuda, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with Lease("auto", 1) as lease, pytest.raises(DeviceError, match="no nvidia-smi to tell"):
+        lease.device(refuse)
 
 
 @pytest.mark.parametrize("built", [False, True])

@@ -21,7 +21,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Workflow, merge
+from conftest import ROOT, Workflow
+
+from sdd.config import merge
 
 CHAINS = Path("results/smoke/chains/mnist-5k/symmetric-0.4/lenet-300-100")
 PLAIN, STUDENT = "ce-wd0.0001", "kd-lenet-300-100-dense-wd0.0001"

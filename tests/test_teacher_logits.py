@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from sdd import augment, models, teacher_logits, training
 from sdd.distillation import distillation_loss, targets
+from sdd.errors import DataError
 from sdd.files import sha256, write_json
 from sdd.settings import Distillation, Recipe
 
@@ -37,7 +38,10 @@ def stored(table, folder):
     """The table as a student loads it."""
     save_file({"logits": table.numpy()}, folder / "logits.safetensors")
     write_json(folder / "logits.json", {"sha256": sha256(folder / "logits.safetensors")})
-    return teacher_logits.load(folder / "logits.json", CPU)
+    augmentation = "none" if table.shape[1] == 1 else "flip-crop"
+    return teacher_logits.load(
+        folder / "logits.json", CPU, images=len(table), augmentation=augmentation
+    )
 
 
 def shifted(logits):
@@ -64,6 +68,15 @@ def test_without_augmentation_there_is_one_answer_in_full_precision(tmp_path):
     expected = shifted(network().eval()(inputs).detach())
     batch = training.Batch(index, None, inputs)
     torch.testing.assert_close(stored(table, tmp_path)(batch), expected)
+
+
+def test_a_table_of_other_images_or_another_augmentation_is_refused(tmp_path):
+    stored(tabulate("none"), tmp_path)
+    for images, augmentation in ((41, "none"), (40, "flip-crop")):
+        with pytest.raises(DataError, match="of other images or another augmentation. Delete"):
+            teacher_logits.load(
+                tmp_path / "logits.json", CPU, images=images, augmentation=augmentation
+            )
 
 
 def test_the_middle_outcome_is_the_image_itself():

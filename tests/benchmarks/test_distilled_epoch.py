@@ -32,7 +32,12 @@ def as_stored(table: Tensor, folder: Path) -> Callable[[training.Batch], Tensor]
     stored = table if table.shape[1] == 1 else table.half()
     save_file({"logits": stored.numpy()}, folder / "logits.safetensors")
     write_json(folder / "logits.json", {"sha256": sha256(folder / "logits.safetensors")})
-    return teacher_logits.load(folder / "logits.json", torch.device("cpu"))
+    return teacher_logits.load(
+        folder / "logits.json",
+        torch.device("cpu"),
+        images=len(table),
+        augmentation="none" if table.shape[1] == 1 else "flip-crop",
+    )
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -141,6 +141,14 @@ def training_memory(wildcards):
     return STUDY.request(wildcards.chain)["memory_mb"]
 
 
+def table_minutes(wildcards, attempt):
+    """A teacher's answers take about as long as so many epochs: a step is three passes."""
+    passes = studies.OUTCOMES[wildcards.augmentation] / 3
+    epochs = STUDY.chains[wildcards.chain].recipe.epochs
+    minutes = STUDY.request(wildcards.chain)["minutes"]
+    return attempt * max(minutes, int(minutes * passes / epochs))
+
+
 def table_memory(wildcards):
     """The table of a teacher's answers is made in memory."""
     dataset = STUDY.chains[wildcards.chain].dataset

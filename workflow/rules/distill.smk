@@ -36,7 +36,7 @@ rule teacher_logits:
         gpu=uses_gpu(),
         device=config["device"],
         sharing=config["trainings_per_gpu"],
-        runtime=training_minutes,
+        runtime=table_minutes,
         mem_mb=table_memory,
     params:
         spec=lambda w: studies.params(
