@@ -73,7 +73,7 @@ def test_without_augmentation_there_is_one_answer_in_full_precision(tmp_path):
 def test_a_table_of_other_images_or_another_augmentation_is_refused(tmp_path):
     stored(tabulate("none"), tmp_path)
     for images, augmentation in ((41, "none"), (40, "flip-crop")):
-        with pytest.raises(DataError, match="of other images or another augmentation. Delete"):
+        with pytest.raises(DataError, match=r"of other images or another augmentation. Delete"):
             teacher_logits.load(
                 tmp_path / "logits.json", CPU, images=images, augmentation=augmentation
             )
