@@ -48,7 +48,7 @@ def test_comments_docstrings_and_formatting_do_not_count(package):
     [
         ("pruning.py", "stable=True", "stable=False", {"train_round"}),
         ("models/lenet.py", "nn.ReLU", "nn.GELU", {"train_round"}),
-        ("selection.py", "[:3]", "[:4]", {"select_teacher"}),
+        ("selection.py", "[:3]", "[:4]", {"select_teacher", "collect_rounds"}),
         ("label_noise.py", "(true + 1)", "(true + 2)", {"noisy_labels", "collect_rounds"}),
         ("tables.py", "import", "import abc\nimport", {"table", "figure", "figure_of_weights"}),
     ],

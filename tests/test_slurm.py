@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,8 @@ class Slurm:
             process = subprocess.Popen(
                 [sys.executable, "-m", "snakemake", *PROFILE, *CONFIG, *HERE, *arguments],
                 cwd=workflow.folder, env=self.environment, stdout=out, stderr=subprocess.STDOUT,
+                # Whoever runs these tests in the background may have had SIGINT ignored.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
             try:
                 yield process
