@@ -23,6 +23,10 @@ localrules:
     all,
 
 
+onstart:
+    begin()
+
+
 rule all:
     default_target: True
     input:

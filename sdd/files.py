@@ -62,11 +62,17 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Raises DataError, naming the file, when it is missing, damaged or not as it was written."""
-    repair = "Delete it and run snakemake again."
     try:
-        value = json.loads(path.read_text())
+        return parse_json(path.read_bytes(), path)
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run snakemake again to make it.") from None
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """The `content` of the JSON file at `path`; errors as of `read_json`."""
+    repair = "Delete it and run snakemake again."
+    try:
+        value = json.loads(content)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path} is damaged ({error}). {repair}") from None
     if not isinstance(value, dict) or value.pop(CHECKSUM, None) != _checksum(value):

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 
 @contextmanager
@@ -27,13 +28,30 @@ def locked(folder: Path) -> Iterator[None]:
 def alone(path: Path) -> Iterator[None]:
     """Waits until no other process is in here with the same path. The file goes at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        with suppress(OSError):  # a file system without locks: then nothing is known of others
-            fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    while True:
+        with path.open("w") as file:
+            with suppress(OSError):  # a file system without locks: then nothing is known of others
+                fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                    continue  # who held it has removed it: others may hold its successor
+            except FileNotFoundError:
+                continue
+            try:
+                return (yield)
+            finally:
+                path.unlink(missing_ok=True)
+
+
+def hold(path: Path) -> TextIO | None:
+    """The file at `path`, locked until it is closed or the process dies; None if another has it."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def sign(folder: Path, *, prefix: str = "", suffix: str = "") -> tuple[int, str]:

@@ -180,6 +180,20 @@ class Study:
         requests = self.config["cluster"]
         return requests["default"] | requests.get(self.chains[chain].model, {})
 
+    def table_request(self, chain: str, augmentation: str) -> dict[str, int]:
+        """The same for the table of the answers of a round of `chain`, which is made in memory.
+
+        A pass costs a third of a training step, so a table takes as long as so many epochs.
+        """
+        request, teacher = self.request(chain), self.chains[chain]
+        epochs = OUTCOMES[augmentation] / 3
+        share = max(1.0, epochs / teacher.recipe.epochs)
+        return {
+            "minutes": math.ceil(request["minutes"] * share),
+            "memory_mb": request["memory_mb"]
+            + math.ceil(self.table_bytes(teacher.dataset, augmentation) / 1e6),
+        }
+
     def labels_spec(self, labels: str) -> dict[str, Any]:
         chain = next(c for c in self.chains.values() if c.labels == labels)
         return {

@@ -21,6 +21,10 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sdd.files import write_json  # noqa: E402
+
 CHAINS = (30, 100, 300)
 CHAINS_A_SEED = 10
 
@@ -44,10 +48,7 @@ case $stage in
     train_round) files="model.safetensors metrics.json" ;;
     table) name=$(basename "$output" .csv); files="$name.csv $name.md $name.tex" ;;
     figure | figure_of_weights) name=$(basename "$output" .png); files="$name.png $name.pdf" ;;
-    select_teacher)
-        case $output in */best/*) round=7 ;; *) round=0 ;; esac
-        echo "{\\"round\\": $round}" > "$output"
-        exit ;;
+    select_teacher) cp "$(dirname "$0")/teacher.json" "$output"; exit ;;
     teacher_logits) files="logits.json logits.safetensors cost.json" ;;
     collect_rounds | report) files=$(basename "$output") ;;
     *) echo "unknown stage: $stage" >&2; exit 1 ;;
@@ -121,6 +122,7 @@ def copy_workflow(folder: Path) -> None:
     for name in ("python", "snakemake"):
         (folder / "pretended" / name).write_text(PRETENDER)
         (folder / "pretended" / name).chmod(0o755)
+    write_json(folder / "pretended" / "teacher.json", {"round": 7})
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """The study and where its files lie: path helpers and input functions, no logic."""
 
-import json
 import os
 import sys
 from os.path import relpath
+from pathlib import Path
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
 sys.path.insert(0, workflow.basedir)
@@ -11,15 +11,18 @@ shell.prefix(f"export PYTHONPATH={workflow.basedir!r}:${{{{PYTHONPATH-}}}}; ")
 
 from snakemake.utils import available_cpu_count
 
-from sdd import devices
+from snakemake.exceptions import WorkflowError
+
+from sdd import devices, locks
 from sdd import study as studies
+from sdd.files import parse_json
 
 studies.validate(config, studies.read_schema())
 STUDY = studies.Study.from_config(config)
 RESULTS = STUDY.folder
 REPORTS = f"reports/{STUDY.name}"
 CHAIN = f"{RESULTS}/chains/{{chain}}"
-GPUS = devices.gpus()
+GPUS = devices.gpus() if config["device"] != "cpu" else ()
 
 
 wildcard_constraints:
@@ -74,8 +77,8 @@ def chosen_round(teacher):
     if teacher.which == "dense":
         return 0
     choice = checkpoints.select_teacher.get(chain=teacher.chain.path).output[0]
-    with choice.open() as file:  # fetches it, should it lie in remote storage
-        return json.load(file)["round"]
+    with choice.open("rb") as file:  # fetches it, should it lie in remote storage
+        return parse_json(file.read(), choice)["round"]
 
 
 # A student learns from the table of its teacher's answers, or from the teacher itself. Both depend
@@ -142,18 +145,12 @@ def training_memory(wildcards):
 
 
 def table_minutes(wildcards, attempt):
-    """A teacher's answers take about as long as so many epochs: a step is three passes."""
-    passes = studies.OUTCOMES[wildcards.augmentation] / 3
-    epochs = STUDY.chains[wildcards.chain].recipe.epochs
-    minutes = STUDY.request(wildcards.chain)["minutes"]
-    return attempt * max(minutes, int(minutes * passes / epochs))
+    request = STUDY.table_request(wildcards.chain, wildcards.augmentation)
+    return request["minutes"] * attempt
 
 
 def table_memory(wildcards):
-    """The table of a teacher's answers is made in memory."""
-    dataset = STUDY.chains[wildcards.chain].dataset
-    table = STUDY.table_bytes(dataset, wildcards.augmentation)
-    return training_memory(wildcards) + table // 10**6
+    return STUDY.table_request(wildcards.chain, wildcards.augmentation)["memory_mb"]
 
 
 def short_minutes(wildcards, attempt):
@@ -209,6 +206,19 @@ def captions():
 
 def histograms(name="metrics.json"):
     return [round_file(c.path, round, name) for c, round in STUDY.histogram_rounds()]
+
+
+def begin():
+    """One run of a study at a time, also where --nolock leaves Snakemake's own lock out.
+
+    The kernel drops this lock when the run dies, however it dies, so nobody has to unlock.
+    """
+    global RUN
+    RUN = locks.hold(Path(f".snakemake/{STUDY.name}.lock"))
+    if RUN is None:
+        raise WorkflowError(
+            f"Another run of {STUDY.name} works in this folder. Wait until it ends."
+        )
 
 
 # On one machine: no more trainings at a time than it has cores (each keeps one busy, on a GPU
