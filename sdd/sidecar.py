@@ -1,8 +1,8 @@
 """How far a training has come, beside its outputs: a job that was killed goes on from there.
 
 The sidecar is written between two epochs, every so many seconds and on an interrupt, whole or not
-at all. It starts with the sha256 of what follows: a safetensors file whose metadata carry the
-stamp, what the training is made from, which whoever goes on with it must share.
+at all. It starts with the sha256 of what follows: safetensors, among them the facts as JSON, and
+in these the stamp, what the training is made from, which whoever goes on with it must share.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load, save
 
 from sdd.energy import EnergyReading
@@ -23,6 +24,7 @@ from sdd.settings import canonical
 from sdd.training import Epoch, State
 
 DIGEST = hashlib.sha256().digest_size
+FACTS = "facts"
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,16 @@ class Sidecar:
         content = self.path.read_bytes()
         digest, payload = content[:DIGEST], content[DIGEST:]
         if hashlib.sha256(payload).digest() != digest:
-            return self.log(f"{self.path} is damaged: the training starts over")
-        header = int.from_bytes(payload[:8], "little")
-        facts = json.loads(json.loads(payload[8 : 8 + header])["__metadata__"]["sdd"])
+            self.log(f"{self.path} is damaged: the training starts over")
+            return None
+        tensors = load(payload)
+        facts = json.loads(tensors.pop(FACTS).numpy().tobytes())
         if facts["stamp"] != canonical(self.stamp):
-            return self.log(f"{self.path} is of another config, code or version: starts over")
+            self.log(f"{self.path} is of another config, code or version: starts over")
+            return None
         history = tuple(Epoch(**epoch) for epoch in facts["history"])
         self.log(f"goes on after epoch {len(history)}, from {self.path}")
-        return Kept(State(history, load(payload)), EnergyReading(**facts["energy"]), facts["runs"])
+        return Kept(State(history, tensors), EnergyReading(**facts["energy"]), facts["runs"])
 
     def write(self, kept: Kept) -> None:
         facts = {
@@ -67,7 +71,8 @@ class Sidecar:
             "runs": kept.runs,
         }
         tensors = {name: tensor.cpu().contiguous() for name, tensor in kept.state.tensors.items()}
-        payload = save(tensors, {"sdd": json.dumps(facts)})
+        tensors[FACTS] = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
+        payload = save(tensors)
         with replacing(self.path) as temporary:
             temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
 
