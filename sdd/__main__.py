@@ -44,8 +44,6 @@ def train_round(args: argparse.Namespace) -> None:
     from sdd import segment
     from sdd.devices import Lease
 
-    signal.signal(signal.SIGTERM, _interrupt_once)
-    signal.signal(signal.SIGINT, _interrupt_once)
     with Lease(args.device, args.sharing) as lease:
         metrics = segment.run(
             args.spec,
@@ -60,13 +58,6 @@ def train_round(args: argparse.Namespace) -> None:
             lease=lease,
         )
     print(segment.summary(metrics), file=sys.stderr)
-
-
-def _interrupt_once(*_: object) -> None:
-    """Whoever ends a job must not disturb it while it saves its progress."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def select_teacher(args: argparse.Namespace) -> None:
@@ -174,6 +165,13 @@ STAGES: dict[Callable[[argparse.Namespace], None], tuple[str, ...]] = {
 }  # fmt: skip
 
 
+def _interrupt_once(*_: object) -> None:
+    """Whoever ends a job must not disturb it while it saves its progress."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sdd", description=__doc__.splitlines()[0])
     stages = parser.add_subparsers(required=True, metavar="STAGE")
@@ -201,10 +199,13 @@ def main() -> None:
     command.add_argument("--json", action="store_true", help="for programs")
     args = parser.parse_args()
     args.log.write_text("")
+    # SIGTERM too, so that a training saves its state and nothing half written is left behind.
+    signal.signal(signal.SIGTERM, _interrupt_once)
+    signal.signal(signal.SIGINT, _interrupt_once)
     try:
         args.stage(args)
     except KeyboardInterrupt:
-        sys.exit("interrupted; what was trained is kept, and run again it goes on from there")
+        sys.exit("interrupted: run again, it goes on from what is finished or saved")
     except Exception as error:
         if is_full(error) and not isinstance(error, SddError):
             error = DiskFull(f"the disk is full: {error}. Make room and run snakemake again.")

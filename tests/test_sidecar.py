@@ -204,8 +204,8 @@ def after_epoch(process, folder, epoch):
 @pytest.mark.parametrize(
     ("how", "save_every", "said"),
     [
-        (signal.SIGTERM, 3600, "interrupted; what was trained is kept"),
-        (signal.SIGINT, 3600, "interrupted; what was trained is kept"),
+        (signal.SIGTERM, 3600, "interrupted: run again, it goes on from what is finished or saved"),
+        (signal.SIGINT, 3600, "interrupted: run again, it goes on from what is finished or saved"),
         (signal.SIGKILL, 0, ""),
     ],
 )
