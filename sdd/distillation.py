@@ -33,12 +33,12 @@ def targets(teacher: Tensor, labels: Tensor, setting: Distillation) -> Targets:
     return Targets(torch.stack([hard, soft], 1), -(soft * softened).sum(1))
 
 
-def distillation_loss(student: Tensor, targets: Targets, setting: Distillation) -> Tensor:
+def distillation_loss(student: Tensor, target: Targets, setting: Distillation) -> Tensor:
     """(1 - alpha) CE(student, labels) + alpha tau^2 KL(teacher || student), the batch's mean.
 
     `student` are logits [batch, classes]. Both distributions of the divergence are softened by
     tau; tau^2 keeps its gradient's size.
     """
     both = torch.stack([student, student / setting.temperature], 1)
-    cross_entropies = (targets.wanted * torch.log_softmax(both, 2)).sum() / -len(student)
-    return cross_entropies - targets.entropy.mean()
+    cross_entropies = (target.wanted * torch.log_softmax(both, 2)).sum() / -len(student)
+    return cross_entropies - target.entropy.mean()

@@ -8,7 +8,7 @@ import pandas as pd
 from sdd.errors import DataError
 from sdd.files import read_json, replacing
 from sdd.selection import select_teacher
-from sdd.study import Chain, Study, Teacher
+from sdd.study import Chain, Study
 
 
 def collect(spec: dict[str, Any], first: Path, output: Path) -> None:
@@ -20,18 +20,23 @@ def collect(spec: dict[str, Any], first: Path, output: Path) -> None:
     study = Study.from_config(spec["config"])
     folder = first.parents[len(_metrics_file(next(iter(study.chains.values())), 0).parts) - 1]
     intensity = spec["carbon_intensity"]
+    metrics = {
+        path: [_metrics(folder, chain, round) for round in study.all_rounds]
+        for path, chain in study.chains.items()
+    }
     # Chosen again instead of read from teacher.json: Snakemake would go through all of these
     # inputs anew whenever one of them, the output of a checkpoint, has been made.
     chosen = {
-        path: _chosen(teacher, [folder / _metrics_file(teacher.chain, r) for r in study.all_rounds])
+        path: select_teacher(rounds) if teacher.which == "best" else rounds[0]
         for path, teacher in study.teachers.items()
+        for rounds in [metrics[teacher.chain.path]]
     }
     rows = [
-        _row(study.name, experiment, chain, round, folder, chosen, answers, intensity)
+        _row(study.name, experiment, chain, facts, chosen, answers, intensity)
         for experiment, chains in study.experiments.items()
         for chain in chains
         for answers in [_answers(study, chain, folder, chosen, intensity)]
-        for round in study.all_rounds
+        for facts in metrics[chain.path]
     ]
     with replacing(output) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
@@ -42,23 +47,8 @@ def _metrics_file(chain: Chain, round: int) -> Path:
     return Path("chains", chain.path, f"round{round:02d}", "metrics.json")
 
 
-def _chosen(teacher: Teacher, rounds: list[Path]) -> dict[str, Any]:
-    """The round of its chain that teaches, and the sha256 of its weights."""
-    if teacher.which == "best":
-        return select_teacher([read_json(path) for path in rounds])
-    return read_json(rounds[0])
-
-
-def _row(
-    study: str,
-    experiment: str,
-    chain: Chain,
-    round: int,
-    folder: Path,
-    chosen: dict[str, dict[str, Any]],
-    answers: dict[str, Any],
-    intensity: float | None,
-) -> dict[str, Any]:
+def _metrics(folder: Path, chain: Chain, round: int) -> dict[str, Any]:
+    """A round's metrics without its epochs. Raises DataError where they are of another training."""
     path = folder / _metrics_file(chain, round)
     metrics = read_json(path)
     if metrics["spec"] != metrics["spec"] | chain.spec(round):
@@ -67,6 +57,19 @@ def _row(
             f"{metrics['spec']['chain']}, or with other settings. Delete it and run snakemake "
             "again."
         )
+    del metrics["history"]  # most of a file, and nothing of a row
+    return metrics
+
+
+def _row(
+    study: str,
+    experiment: str,
+    chain: Chain,
+    metrics: dict[str, Any],
+    chosen: dict[str, dict[str, Any]],
+    answers: dict[str, Any],
+    intensity: float | None,
+) -> dict[str, Any]:
     teacher, distillation, energy = chain.teacher, chain.distillation, metrics["energy"]
     return {
         "study": study,
@@ -86,7 +89,7 @@ def _row(
         "alpha": distillation.alpha if distillation else None,
         "temperature": distillation.temperature if distillation else None,
         "seed": chain.seed,
-        "round": round,
+        "round": metrics["round"],
         "sparsity": metrics["sparsity"],
         "weights_kept": metrics["weights_kept"],
         "weights_total": metrics["weights_total"],

@@ -57,7 +57,8 @@ def run(
     facts = read_json(inputs.dataset)
     data = datasets.load(inputs.dataset.parent)
     chosen = load_labels(inputs.labels)
-    model, masks, macs = _start(spec, facts, inputs.parent, device)
+    parent = read_json(inputs.parent) if inputs.parent else None
+    model, masks, macs = _start(spec, facts, inputs.parent, parent, device)
     kept, total = pruning.counts(masks)
 
     # Dropout draws from the global generator; everything else has its own.
@@ -70,13 +71,9 @@ def run(
     )
     samples = place(data["train_images"], chosen.train_index)
     noisy, true = _tensors(chosen, device)
-    stamp = {
-        "spec": spec,
-        "inputs": inputs.hashes(),
-        "torch": torch.__version__,
-        "device": device_name(device),
-    }
-    aside = Sidecar(sidecar, stamp, save_every, log)
+    made_from = {"spec": spec, "inputs": inputs.hashes()}
+    made_on = {"device": device_name(device), "torch": torch.__version__}
+    aside = Sidecar(sidecar, made_from | made_on, save_every, log)
     before = aside.read()
     runs = before.runs + 1 if before else 1
 
@@ -138,14 +135,16 @@ def run(
         )
 
     metrics = {
-        "spec": spec,
-        "inputs": inputs.hashes(),
+        **made_from,
         "round": spec["round"],
         "sparsity": 100 * (1 - kept / total),
         "weights_kept": kept,
         "weights_total": total,
         **scores,
-        "validation_so_far": [*_validation_before(inputs.parent), scores["validation"]["accuracy"]],
+        "validation_so_far": [
+            *(parent["validation_so_far"] if parent else ()),
+            scores["validation"]["accuracy"],
+        ],
         "ended": None,  # a round after which early stopping really ended the chain
         "history": [asdict(epoch) for epoch in history],
         "noise_rate": read_json(inputs.labels)["realised_rate"],
@@ -156,7 +155,7 @@ def run(
         "seconds": energy.seconds,
         "runs": runs,
         "energy": energy.to_dict(),
-        "device": device_name(device),
+        "device": made_on["device"],
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "weights_sha256": checkpoint.save(
@@ -168,21 +167,27 @@ def run(
 
 
 def _start(
-    spec: dict[str, Any], facts: dict[str, Any], parent: Path | None, device: torch.device
+    spec: dict[str, Any],
+    facts: dict[str, Any],
+    path: Path | None,
+    parent: dict[str, Any] | None,
+    device: torch.device,
 ) -> tuple[nn.Module, pruning.Masks, cost.Cost]:
-    """The model as this round's training finds it, its masks, and its cost an image."""
+    """The model as this round's training finds it, its masks, and its cost an image.
+
+    `parent` are the metrics of the round before, which lie at `path`.
+    """
     if parent is None:
         model = networks.build(spec, facts)
         macs = cost.count(copy.deepcopy(model), tuple(facts["shape"]))
         model = networks.place(model, spec, device)
         return model, pruning.dense_masks(model), macs
-    before = read_json(parent)
-    _check_spec(parent, before["spec"], spec)
-    model, masks = networks.load(parent, facts, device)
+    _check_spec(path, parent["spec"], spec)
+    model, masks = networks.load(path, facts, device)
     weights = pruning.prunable(model)
     masks = pruning.prune(weights, masks, Pruning(**spec["pruning"]))
     pruning.apply(weights, masks)
-    return model, masks, cost.Cost(**before["macs"])
+    return model, masks, cost.Cost(**parent["macs"])
 
 
 def _check_spec(parent: Path, before: dict[str, Any], spec: dict[str, Any]) -> None:
@@ -201,11 +206,6 @@ def _check_spec(parent: Path, before: dict[str, Any], spec: dict[str, Any]) -> N
         )
 
 
-def _validation_before(parent: Path | None) -> list[float]:
-    """The validation accuracies of all rounds before, in percent."""
-    return read_json(parent)["validation_so_far"] if parent else []
-
-
 def _objective(
     spec: dict[str, Any],
     inputs: Inputs,
@@ -219,46 +219,41 @@ def _objective(
     Without a teacher cross-entropy, else equation (1): with the table of the teacher's answers, or
     with the frozen teacher in evaluation mode in the loop, which sees what the student sees.
     """
-    if inputs.teacher_logits:
-        macs, answers = (
-            0,
-            teacher_logits.load(
-                inputs.teacher_logits,
-                labels.device,
-                images=len(labels),
-                augmentation=recipe.augmentation,
-            ),
-        )
-    elif inputs.teacher:
-        log("the teacher is in the loop: a table of its answers would be above largest_table")
-        network, _ = networks.load(inputs.teacher, facts, labels.device)
-        network.eval().requires_grad_(False)
-        taught = read_json(inputs.teacher)
-        its_recipe = Recipe.from_dict(taught["spec"]["recipe"])
-        macs = len(labels) * recipe.epochs * taught["macs"]["forward_macs"]
-
-        @torch.no_grad()
-        def answers(batch: Batch) -> Tensor:
-            return training.forward(network, batch.inputs, its_recipe)
-    else:
+    if "distillation" not in spec:
         return training.cross_entropy(labels), 0
-
     setting = Distillation(**spec["distillation"])
 
-    def wanted(batch: Batch) -> Targets:
-        return targets(answers(batch), labels.index_select(0, batch.index), setting)
+    def towards(wanted: Callable[[Batch], Targets]) -> Objective:
+        return lambda logits, batch: distillation_loss(logits, wanted(batch), setting)
 
-    if inputs.teacher_logits and recipe.augmentation == "none":
-        every = torch.arange(len(labels), device=labels.device)
-        fixed = wanted(Batch(every, None, None))
+    def asking(answers: Callable[[Batch], Tensor]) -> Objective:
+        return towards(
+            lambda batch: targets(answers(batch), labels.index_select(0, batch.index), setting)
+        )
 
-        def wanted(batch: Batch) -> Targets:
-            return fixed.at(batch.index)
+    if inputs.teacher_logits:
+        table = teacher_logits.load(
+            inputs.teacher_logits,
+            labels.device,
+            images=len(labels),
+            augmentation=recipe.augmentation,
+        )
+        if recipe.augmentation == "none":
+            fixed = targets(table.of_all(), labels, setting)
+            return towards(lambda batch: fixed.at(batch.index)), 0
+        return asking(lambda batch: table(batch.index, batch.outcomes)), 0
 
-    def objective(logits: Tensor, batch: Batch) -> Tensor:
-        return distillation_loss(logits, wanted(batch), setting)
+    log("the teacher is in the loop: a table of its answers would be above largest_table")
+    network, _ = networks.load(inputs.teacher, facts, labels.device)
+    network.eval().requires_grad_(False)
+    taught = read_json(inputs.teacher)
+    its_recipe = Recipe.from_dict(taught["spec"]["recipe"])
 
-    return objective, macs
+    @torch.no_grad()
+    def answers(batch: Batch) -> Tensor:
+        return training.forward(network, batch.inputs, its_recipe)
+
+    return asking(answers), len(labels) * recipe.epochs * taught["macs"]["forward_macs"]
 
 
 def _tensors(labels: Labels, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from 1 up: 0.0011 for 10 classes, 0.0022 for 100.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from sdd.errors import DataError
 from sdd.files import map_arrays, read_json, replacing, sha256, write_json
 from sdd.labels import load as load_labels
 from sdd.settings import OUTCOMES, Recipe
-from sdd.training import Batch, Samples
+from sdd.training import Samples
 
 LOWEST = torch.finfo(torch.float16).min  # exp of it is 0 at any sensible temperature
 
@@ -128,14 +129,27 @@ def tabulate(
     return table
 
 
-def load(
-    path: Path, device: torch.device, *, images: int, augmentation: str
-) -> Callable[[Batch], Tensor]:
-    """The teacher of the table at `path`: from a batch to its answers, float32 [b, classes].
+@dataclass(frozen=True)
+class Answers:
+    """A table in memory, or mapped."""
 
-    Raises DataError when the table is missing, not the one that was made, or of another number of
-    images or another augmentation. On the CPU the file is
-    mapped: students side by side share one copy in memory.
+    table: Tensor  # [n, outcomes, classes]
+
+    def __call__(self, index: Tensor, outcomes: Tensor | None) -> Tensor:
+        """Logits, float32 [b, classes], of images `index` [b] under `outcomes` [b] (if any)."""
+        row = index if outcomes is None else index * self.table.shape[1] + outcomes
+        return self.table.flatten(0, 1).index_select(0, row).float()
+
+    def of_all(self) -> Tensor:
+        """Logits, float32 [n, classes], of all images without augmentation."""
+        return self.table[:, 0].float()
+
+
+def load(path: Path, device: torch.device, *, images: int, augmentation: str) -> Answers:
+    """The table at `path`. On the CPU it is mapped: students side by side share one copy.
+
+    Raises DataError when it is missing, not the one that was made, or of another number of images
+    or another augmentation.
     """
     data = path.with_suffix(".safetensors")
     repair = f"Delete {path} and run snakemake again."
@@ -144,14 +158,6 @@ def load(
     if sha256(data) != read_json(path)["sha256"]:
         raise DataError(f"{data} is not the file that {path.name} describes. {repair}")
     table = torch.from_numpy(map_arrays(data)["logits"]).to(device)
-    outcomes, rows = table.shape[1], table.flatten(0, 1)
-    if (len(table), outcomes) != (images, OUTCOMES[augmentation]):
+    if table.shape[:2] != (images, OUTCOMES[augmentation]):
         raise DataError(f"{data} is of other images or another augmentation. {repair}")
-
-    def answers(batch: Batch) -> Tensor:
-        row = batch.index
-        if batch.outcomes is not None:
-            row = row * outcomes + batch.outcomes
-        return rows.index_select(0, row).float()
-
-    return answers
+    return Answers(table)

@@ -79,7 +79,7 @@ class Batch:
 
     index: Tensor  # [b] int64, into the samples
     outcomes: Tensor | None  # [b] int64, see sdd.augment; None without augmentation
-    inputs: Tensor | None  # [b, channels, height, width], normalised; None where none is asked
+    inputs: Tensor  # [b, channels, height, width], normalised
 
 
 # The loss of a batch, from the model's logits [b, classes] on it.

@@ -55,7 +55,7 @@ def test_every_image_under_every_outcome_is_answered_as_by_the_teacher(tmp_path)
     batches = training._epoch(drawn, RECIPE, torch.Generator().manual_seed(3))
     for batch in batches:
         expected = shifted(teacher(batch.inputs).detach())
-        found = answers(batch)
+        found = answers(batch.index, batch.outcomes)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, expected, rtol=2**-11, atol=1e-5)
 
@@ -66,8 +66,9 @@ def test_without_augmentation_there_is_one_answer_in_full_precision(tmp_path):
     index = torch.tensor([3, 0, 39])
     inputs = samples().normalise(samples().take(index))
     expected = shifted(network().eval()(inputs).detach())
-    batch = training.Batch(index, None, inputs)
-    torch.testing.assert_close(stored(table, tmp_path)(batch), expected)
+    answers = stored(table, tmp_path)
+    torch.testing.assert_close(answers(index, None), expected)
+    torch.testing.assert_close(answers.of_all()[index], expected)
 
 
 def test_a_table_of_other_images_or_another_augmentation_is_refused(tmp_path):

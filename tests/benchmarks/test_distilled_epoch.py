@@ -5,7 +5,6 @@ A table holds the teacher's logits of every image under every outcome of the aug
 the teacher for each entry, once; it is not timed here.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import ours
@@ -27,7 +26,7 @@ DIGITS = Recipe("sgd", 0.05, 1e-4, 128, 1, "constant", momentum=0.9)
 CASES = {"lenet-300-100": (3500, 9, DIGITS), "vgg-5-5": (256, 3, RECIPE)}
 
 
-def as_stored(table: Tensor, folder: Path) -> Callable[[training.Batch], Tensor]:
+def as_stored(table: Tensor, folder: Path) -> teacher_logits.Answers:
     """The answers as a round looks them up: half precision where there are many of an image."""
     stored = table if table.shape[1] == 1 else table.half()
     save_file({"logits": stored.numpy()}, folder / "logits.safetensors")
@@ -56,14 +55,16 @@ def test_a_table_costs_at_most_a_tenth(name, show, tmp_path):
     teacher.eval().requires_grad_(False)
     answers = as_stored(torch.randn(count, entries, 10), tmp_path)
 
-    def targets_of(batch: training.Batch) -> Targets:
-        return targets(answers(batch), labels.index_select(0, batch.index), SETTING)
+    fixed = targets(answers.of_all(), labels, SETTING)
 
-    fixed = targets_of(training.Batch(torch.arange(count), None, None)) if entries == 1 else None
+    def targets_of(batch: training.Batch) -> Targets:
+        if entries == 1:
+            return fixed.at(batch.index)
+        found = answers(batch.index, batch.outcomes)
+        return targets(found, labels.index_select(0, batch.index), SETTING)
 
     def looked_up(logits: Tensor, batch: training.Batch) -> Tensor:
-        wanted = fixed.at(batch.index) if fixed else targets_of(batch)
-        return distillation_loss(logits, wanted, SETTING)
+        return distillation_loss(logits, targets_of(batch), SETTING)
 
     def asked(logits: Tensor, batch: training.Batch) -> Tensor:
         with torch.no_grad():
