@@ -72,6 +72,8 @@ def run(
     # One folder a chain. Its jobs run one after the other, unless one has outlived its snakemake.
     folder = state / spec["chain"].replace("/", "--")
     with locks.alone(folder.with_name(f"{folder.name}.lock")):
+        for stale in folder.glob(".*"):  # what killed jobs were writing
+            stale.unlink()
         metrics = _find(folder, spec, inputs)
         if metrics is None:
             ended = _end(spec, inputs)
@@ -87,7 +89,13 @@ def run(
             try:
                 if _find(folder, spec, inputs) is None:
                     _train(folder, spec, inputs, lease, save_every, _round(folder, spec) / LOG)
-            except Exception:  # whatever it was, it must not cost the round that is finished
+            except Exception as error:  # whatever it was, it must not cost the finished round
+                with log.open("a") as file:
+                    print(
+                        f"round {spec['round']:02d} failed ahead of its turn and is left to its "
+                        f"own job: {type(error).__name__}: {error}",
+                        file=file,
+                    )
                 break
         _deliver(_round(folder, metrics["spec"]), output, log)
     return metrics
