@@ -26,6 +26,7 @@ class Bill:
 
     study: str
     device: str
+    online: bool  # whether early stopping really ends its chains
     workers: int  # trainings at a time
     load: float  # of the machine, before anything was measured
     chains: int
@@ -64,6 +65,8 @@ def text(bill: Bill) -> str:
 
 def _lines(bill: Bill) -> Iterator[str]:
     yield f"{bill.study}: {bill.chains} chains of {bill.rounds} rounds"
+    if bill.online:
+        yield "Early stopping really ends them: what follows is the most that they can cost."
     yield ""
     yield f"  trainings  {bill.trainings:>9,}   {bill.done:,} of them done"
     yield f"  epochs     {bill.epochs:>9,}"

@@ -59,6 +59,7 @@ def draw_up(study: Study, machine: Machine, done: Mapping[str, list[float]]) -> 
     power = next((r.power for r in rates.values() if r.power), None)
     return Bill(
         study=study.name,
+        online=study.online,
         device=", ".join(dict.fromkeys(r.device for r in rates.values())),
         workers=machine.workers,
         load=machine.load,
@@ -195,12 +196,13 @@ def trainings_needed(study: Study, done: Mapping[str, list[float]]) -> dict[str,
     """How many rounds of each chain early stopping would have trained.
 
     None before every round of the study is there. A chain whose best round teaches is trained to
-    its end, since only then one knows its best round.
+    its end, since only then one knows its best round, unless early stopping really ends it.
     """
     if any(len(done[path]) <= study.rounds for path in study.chains):
         return None
     rule = EarlyStopping(**study.config["early_stopping"])
-    whole = {t.chain.path for t in study.teachers.values() if t.which == "best"}
+    teachers = {t.chain.path for t in study.teachers.values() if t.which == "best"}
+    whole = set() if study.online else teachers
     return {
         path: study.rounds + 1 if path in whole else stop_early(accuracies, rule).last + 1
         for path, accuracies in done.items()
