@@ -21,6 +21,17 @@ ROOT = Path(__file__).parent.parent
 SMOKE = ("--configfile", "workflow/studies/smoke.yaml")
 
 
+def chain_and_student(teacher: str) -> list[dict[str, Any]]:
+    """Experiments of one chain on noisy digits, and of the student of its best or dense round."""
+    digits = {
+        "dataset": "mnist-5k",
+        "noise": {"kind": "symmetric", "rate": 0.4},
+        "model": "lenet-300-100",
+    }
+    taught = {"experiment": "vanilla", "round": teacher}
+    return [{"name": "vanilla", **digits}, {"name": "distilled", **digits, "teacher": taught}]
+
+
 @pytest.fixture(scope="session")
 def embedded() -> dict[str, Any]:
     """The config of the embedded study."""

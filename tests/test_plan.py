@@ -207,6 +207,16 @@ def test_the_page_fits_a_terminal(embedded):
     assert "384" in bill.text(bought) and "not known before the run" in bill.text(bought)
 
 
+def test_a_study_that_early_stopping_ends_is_billed_as_the_most_it_can_cost(embedded):
+    afterwards, online = (
+        draw_up(Study.from_config(embedded | {"stop": stop})) for stop in ("afterwards", "online")
+    )
+    assert "the most that they can cost" in bill.text(online)
+    assert "the most that they can cost" not in bill.text(afterwards)
+    assert online.trainings == afterwards.trainings
+    assert online.whole.flops_computed == afterwards.whole.flops_computed
+
+
 # --- Against a real run ---------------------------------------------------------------------------
 
 

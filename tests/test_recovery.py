@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, SMOKE, Workflow
+from conftest import ROOT, SMOKE, Workflow, chain_and_student
 from test_rounds import RECIPE
 
 from sdd.checkpoint import load
@@ -24,22 +24,13 @@ from sdd.settings import canonical
 CHAINS = "results/smoke/chains/mnist-5k/symmetric-0.4/lenet-300-100"
 # The smoke study with one chain, its student, and trainings that save their state all the time.
 SHORT = {
-    "experiments": [
-        {
-            "name": "vanilla", "dataset": "mnist-5k", "model": "lenet-300-100",
-            "noise": {"kind": "symmetric", "rate": 0.4},
-        },
-        {
-            "name": "distilled", "dataset": "mnist-5k", "model": "lenet-300-100",
-            "noise": {"kind": "symmetric", "rate": 0.4},
-            "teacher": {"experiment": "vanilla", "round": "best"},
-        },
-    ],
+    "experiments": chain_and_student("best"),
     "recipes": {"lenet-300-100": {"epochs": 30, "milestones": [20]}},
     "pruning": {"rounds": 2},
     "save_every": 0,
-}  # fmt: skip
+}
 ARGUMENTS = (*SMOKE, "short.yaml")
+PROFILE = ("--profile", "workflow/profiles/workstation")
 
 
 def short(folder: Path) -> Workflow:
@@ -73,9 +64,8 @@ def undisturbed(tmp_path_factory) -> tuple[dict[str, dict], float]:
 
 def kill(workflow: Workflow, after_s: float, how: signal.Signals) -> bool:
     """Takes the study up as the README says, and kills all of it; False if it ended before."""
-    workflow.snakemake(*ARGUMENTS, "--unlock")
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *ARGUMENTS, "--rerun-incomplete"],
+        [sys.executable, "-m", "snakemake", "--cores", "2", *PROFILE, *ARGUMENTS],
         cwd=workflow.folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -108,27 +98,31 @@ def test_killed_at_random_moments_it_ends_the_same(undisturbed, tmp_path, kills)
             continue
         killed += 1
         taken_up += bool(list((workflow.folder / "results").rglob("*.sidecar")))
-    workflow.snakemake(*ARGUMENTS, "--unlock")
-    workflow.snakemake(*ARGUMENTS, "--rerun-incomplete")
+    workflow.snakemake(*PROFILE, *ARGUMENTS)
     assert results(workflow) == expected
     assert not list((workflow.folder / "results").rglob("*.sidecar"))
     assert "Nothing to be done" in workflow.snakemake(*ARGUMENTS).stdout
     print(f"{killed} kills, {taken_up} of them left a training's state")
 
 
-def test_a_second_run_in_the_folder_is_refused_and_disturbs_nothing(undisturbed, tmp_path):
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [((), "Directory cannot be locked"), (PROFILE, "Another run of smoke works in this folder")],
+)
+def test_a_second_run_in_the_folder_is_refused_and_disturbs_nothing(
+    undisturbed, tmp_path, profile, said
+):
     expected, _ = undisturbed
     workflow = short(tmp_path)
     first = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *ARGUMENTS],
+        [sys.executable, "-m", "snakemake", "--cores", "2", *profile, *ARGUMENTS],
         cwd=workflow.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list((workflow.folder / "results").rglob("metrics.json")):
         assert first.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    refused = workflow.snakemake(*ARGUMENTS, fails=True).stdout
-    assert "Directory cannot be locked" in refused
+    assert said in workflow.snakemake(*profile, *ARGUMENTS, fails=True).stdout
     assert first.wait(240) == 0
     assert results(workflow) == expected
 

@@ -101,7 +101,8 @@ def test_rounds_for_another_spec_or_from_another_parent_are_not_adopted(
     assert chain.job(3)["inputs"]["parent"] == other["weights_sha256"]
 
 
-def test_a_failure_ahead_is_left_to_its_own_job(chain, monkeypatch, reference):
+@pytest.mark.parametrize("error", [Divergence("the loss is nan"), RuntimeError("out of memory")])
+def test_a_failure_ahead_is_left_to_its_own_job(chain, monkeypatch, reference, error):
     from sdd import rounds
 
     chain.job(0)
@@ -109,12 +110,14 @@ def test_a_failure_ahead_is_left_to_its_own_job(chain, monkeypatch, reference):
 
     def fail(spec, *arguments, **named):
         if spec["round"] == 2:
-            raise Divergence("the loss is nan")
+            raise error
         return really(spec, *arguments, **named)
 
     monkeypatch.setattr(rounds, "run", fail)
     assert chain.job(1, ahead=3)["weights_sha256"] == reference[1]
-    with pytest.raises(Divergence):
+    assert chain.metrics(1).exists()
+    assert f"{type(error).__name__}: {error}" in (chain.folder / "1.log").read_text()
+    with pytest.raises(type(error)):
         chain.job(2)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Workflow
+from conftest import ROOT, Workflow, chain_and_student
 
 from sdd.config import merge
 
@@ -35,20 +35,10 @@ HERE = ("--slurm-init-seconds-before-status-checks", "6")
 
 # The smoke study, short, but with rounds long enough to be interrupted.
 STUDY = {
-    "experiments": [
-        {
-            "name": "vanilla", "dataset": "mnist-5k", "model": "lenet-300-100",
-            "noise": {"kind": "symmetric", "rate": 0.4},
-        },
-        {
-            "name": "distilled", "dataset": "mnist-5k", "model": "lenet-300-100",
-            "noise": {"kind": "symmetric", "rate": 0.4},
-            "teacher": {"experiment": "vanilla", "round": "dense"},
-        },
-    ],
+    "experiments": chain_and_student("dense"),
     "recipes": {"lenet-300-100": {"epochs": 40, "milestones": [30]}},
     "pruning": {"rounds": 1},
-}  # fmt: skip
+}
 
 
 def metrics(objective: str, round: int) -> Path:

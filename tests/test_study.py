@@ -370,6 +370,17 @@ def test_a_request_is_the_default_with_what_differs_for_the_model(config):
     assert build(config).request(chain) == {"minutes": 8, "memory_mb": 6}
 
 
+def test_a_table_of_answers_asks_for_its_passes_and_its_memory(config):
+    config["cluster"] = {"default": {"minutes": 10, "memory_mb": 2000}}
+    config["recipes"]["lenet-300-100"] |= {"epochs": 27, "milestones": []}
+    config["validation"]["fraction"] = 0.2
+    built = build(config)
+    (chain, *_) = built.chains
+    # 3,200 images, 10 classes; 162 outcomes in half precision: twice the passes of a training.
+    assert built.table_request(chain, "flip-crop") == {"minutes": 20, "memory_mb": 2011}
+    assert built.table_request(chain, "none") == {"minutes": 10, "memory_mb": 2001}
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_key_value_and_what_is_allowed(config, case):
     change, words = REFUSED[case]

@@ -257,6 +257,14 @@ def test_edited_metrics_of_a_teacher_run_its_students(edited, finished):
     assert finished.planned(*SMOKE) == expected
 
 
+def test_an_altered_choice_of_a_teacher_is_named(edited, finished):
+    choice = f"results/smoke/teachers/{CHAIN.format(PLAIN, 1)}/best/teacher.json"
+    edited(choice, lambda text: re.sub(r'"round": \d+', '"round": 99', text))
+    said = finished.snakemake("--dry-run", *SMOKE, fails=True).stdout
+    assert f"{choice} was altered" in said
+    assert "Delete it and run snakemake again" in said
+
+
 def test_an_edited_caption_makes_the_report_anew(edited, finished):
     edited("workflow/report/figure3_l2.rst", lambda text: text + "\nMore.\n")
     assert finished.planned(*SMOKE) == {HTML}
