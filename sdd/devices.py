@@ -17,13 +17,11 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -42,6 +40,8 @@ LOOK_EVERY_S = 1.0  # while waiting for a GPU
 
 def gpus() -> tuple[str, ...]:
     """UUIDs of the GPUs that this process may use: those of nvidia-smi that are not hidden."""
+    import subprocess
+
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
     except FileNotFoundError:
@@ -76,6 +76,9 @@ def expects_gpu(setting: str, gpus: Sequence[str]) -> bool:
     has `gpus`, can tell without importing torch."""
     if setting != "auto":
         return setting == "cuda"
+
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         without_cuda = "cpu" in version("torch")
     except PackageNotFoundError:  # torch is in the jobs' environment only

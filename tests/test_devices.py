@@ -1,5 +1,6 @@
 """Devices: what is visible, and that jobs share pretended GPUs as far as they allow, no further."""
 
+import importlib.metadata
 import os
 import signal
 import stat
@@ -127,10 +128,10 @@ def test_what_the_trainings_are_expected_to_use(
 ):
     def version(name):
         if torch_version is None:
-            raise devices.PackageNotFoundError(name)
+            raise importlib.metadata.PackageNotFoundError(name)
         return torch_version
 
-    monkeypatch.setattr(devices, "version", version)
+    monkeypatch.setattr(importlib.metadata, "version", version)
     assert devices.expects_gpu(setting, gpus) is expected
 
 
