@@ -371,9 +371,9 @@ def chain_tasks(
     first, stop = work.first[chain.path], work.stop[chain.path]
     needs = (begin,) if begin else ()
     for number in range(first, stop):
-        leader = number - number % length
+        leader = number - (number - 1) % length if number else 0
         if number == leader:
-            trained = range(number, min(number + length, stop))
+            trained = range(number, min(number + length, stop) if number else 1)
         else:  # the leader may have run some other time
             trained = range(number, number + (leader < first))
         each = [training_seconds(study, chain, rates, 0 if work.dense else n) for n in trained]

@@ -224,7 +224,7 @@ def test_a_job_of_several_rounds_asks_for_a_gpu_and_as_many_times_the_minutes(
         "cluster": {"lenet-300-100": {"minutes": 7}},
     }  # fmt: skip
     (workflow.folder / "test.yaml").write_text(yaml.safe_dump(merge(STUDY, change)))
-    target = metrics(PLAIN, 0)
+    target = metrics(PLAIN, 1)
     (workflow.folder / target).unlink()
     before = len(slurm.jobs())
     slurm("scontrol update PartitionName=test State=DOWN")
@@ -232,6 +232,6 @@ def test_a_job_of_several_rounds_asks_for_a_gpu_and_as_many_times_the_minutes(
     with slurm.snakemake(workflow, str(target), *partition):
         (job,) = eventually(lambda: slurm.jobs()[before:])
     assert job.state == "PENDING"
-    assert (job.time_limit, job.memory, job.gpus) == ("21:00", "2000M", "gres:gpu:1")
+    assert (job.time_limit, job.memory, job.gpus) == ("14:00", "2000M", "gres:gpu:1")
     assert slurm.jobs()[-1].state == "CANCELLED"
     slurm("scontrol update PartitionName=test State=UP")

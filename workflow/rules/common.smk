@@ -128,9 +128,13 @@ def round_spec(wildcards):
 
 
 def rounds_ahead(wildcards):
-    """How many rounds the job trains: a segment's length in its first round, else its own."""
+    """How many rounds the job trains: a segment's length in its first round, else its own.
+
+    A dense round does not know of any pruning: it is alone, so that it depends on none.
+    """
     length, number = config["rounds_per_job"], int(wildcards.get("round", 0))
-    return min(length, STUDY.rounds + 1 - number) if number % length == 0 else 1
+    first = number > 0 and (number - 1) % length == 0
+    return min(length, STUDY.rounds - number + 1) if first else 1
 
 
 def training_minutes(wildcards, attempt):
