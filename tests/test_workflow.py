@@ -329,6 +329,17 @@ def test_a_killed_run_recovers_as_the_readme_says(finished, tmp_path):
         assert json.loads((copy.folder / path).read_text())["weights_sha256"] == sha
 
 
+@pytest.mark.parametrize(("limit", "once_a_job"), [((), True), (("90/1s",), False)])
+def test_snakemake_looks_for_jobs_when_one_has_ended_and_not_for_ever(workflow, limit, once_a_job):
+    (workflow.folder / "slow.yaml").write_text("recipes: {lenet-300-100: {epochs: 60}}\n")
+    chains = (CHAIN.format(objective, 1) for objective in (PLAIN, STRONG))
+    dense = [f"results/smoke/chains/{chain}/round00/metrics.json" for chain in chains]
+    option = ("--max-jobs-per-timespan", *limit) if limit else ()
+    said = workflow.snakemake(*dense, *SMOKE, "slow.yaml", "--cores", "1", "--verbose", *option)
+    looks, jobs = (said.stdout.count(line) for line in ("Ready jobs: ", "Finished jobid: "))
+    assert (looks <= jobs + 1) == once_a_job
+
+
 def test_a_bad_config_stops_before_any_job(workflow, tmp_path):
     (workflow.folder / "bad.yaml").write_text("recipes: {lenet-300-100: {epochs: 10}}\n")
     out = workflow.snakemake("--configfile", "bad.yaml", fails=True).stdout
