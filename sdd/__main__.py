@@ -221,3 +221,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    # All is written and closed. To take an interpreter down that has torch takes 0.3 s.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
