@@ -24,9 +24,9 @@ from sdd.tables import paper_flops
 
 # What jobs that train nothing take, in start-ups of a job that does (most of it `import torch`):
 # ratios of processor times on two cores of an AMD EPYC.
-LIGHT, TABLE, FIGURE, REPORT = 0.1, 0.15, 0.7, 1.2
+LIGHT, TABLE, FIGURE, REPORT = 0.06, 0.4, 1.6, 2.8
 # Snakemake's own work for each job, in the same unit.
-ENGINE = 0.3
+ENGINE = 0.03
 
 # A round's metrics.json and log: what is always there, and what an epoch adds.
 RECORD_BYTES, EPOCH_BYTES = 2400, 250
@@ -353,7 +353,7 @@ def tasks(study: Study, rates: Mapping[Setting, Rates], work: Work) -> list[Job]
             todo[job.name] = job
     if todo:
         made = [*study.tables(), *study.figures()]
-        add("collect", 2 * TABLE, list(todo))
+        add("collect", TABLE, list(todo))
         for name in made:
             add(name, FIGURE if name.startswith("figure") else TABLE, ["collect"])
         add("report", REPORT, made)
