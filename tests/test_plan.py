@@ -95,7 +95,7 @@ def test_a_chain_by_hand(lonely):
     speed = [0.003, 0.0028, 0.0026, 0.0024]  # linear between the rounds 0 and 10
     training = [1 + epochs * images * s for s in speed]
     starts = 4 * (1 + plan.ENGINE)
-    starts += 2 * plan.LIGHT + plan.ENGINE + 2 * plan.TABLE + plan.ENGINE  # labels, collect
+    starts += 2 * plan.LIGHT + plan.ENGINE + plan.TABLE + plan.ENGINE  # labels, collect
     # Two figures and two tables on four workers, then the report.
     starts += plan.FIGURE + plan.ENGINE + plan.REPORT + plan.ENGINE
     expected = sum(training) + 4 * (2 + evaluated * 0.001) + 10 * starts
