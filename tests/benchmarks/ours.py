@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sdd import compaction, pruning, training
 from sdd.settings import Recipe
-from sdd.training import Objective, Samples
+from sdd.training import Objective, Samples, State
 
 
 def one_epoch(recipe: Recipe) -> Recipe:
@@ -22,6 +22,7 @@ def epoch(
     labels: Tensor,
     recipe: Recipe,
     objective: Objective | None = None,
+    keep: Callable[[State], None] | None = None,
 ) -> Callable[[], None]:
     """One epoch, compacted where a round would be."""
     recipe = one_epoch(recipe)
@@ -33,7 +34,7 @@ def epoch(
         training.train(
             model, masks, samples, labels, labels, recipe,
             objective or training.cross_entropy(labels),
-            generator=generator, report=lambda _: None,
+            generator=generator, report=lambda _: None, keep=keep,
         )  # fmt: skip
 
     return run
