@@ -412,8 +412,9 @@ def _label_left(panels: Sequence[Axes], label: str) -> None:
 
 
 def _seeds(*parts: Rounds) -> str:
-    """What lines and bands are, with the number of seeds behind them."""
-    seeds = pd.concat(parts).groupby(SETTING, dropna=False).seed.nunique()
+    """What lines and bands are, with the number of seeds behind each of their points."""
+    trained = pd.concat(parts).dropna(subset="test_accuracy")
+    seeds = trained.groupby([*SETTING, "round"], dropna=False).seed.nunique()
     few, many = seeds.min(), seeds.max()
     if many == 1:
         return "one seed"

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from synthetic import chain, study
 
 from sdd import figures
@@ -52,6 +53,16 @@ def test_files_are_the_same_byte_for_byte(tmp_path):
     for suffix in (".png", ".pdf"):
         first, second = ((tmp_path / f"{stem}{suffix}").read_bytes() for stem in "ab")
         assert first == second
+
+
+def test_the_legend_says_when_a_seed_has_ended_before_the_others():
+    frame = study()
+    ended = (frame.seed == 2) & (frame["round"] > 5)
+    frame.loc[ended, [c for c in frame if c.startswith("test_")]] = np.nan
+    for rounds, seeds in ((study(), "2 seeds"), (frame, "1 to 2 seeds")):
+        figure = figures.draw("figure2_occurrence", rounds, early_stopping=RULE)
+        texts = [t.get_text() for t in figure.findobj(Text)]
+        assert f"mean ± standard deviation of {seeds}" in texts
 
 
 def test_a_line_is_the_mean_over_seeds():
