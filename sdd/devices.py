@@ -94,7 +94,7 @@ class Lease:
     """Context manager: the device of this process's trainings, taken when it is first asked for.
 
     `setting` is the config's `device`, `sharing` its `trainings_per_gpu`. A GPU is held until the
-    context ends or the process dies. On the CPU nothing is held.
+    context ends or the process dies. On the CPU no place is held, but memory is (`keep_memory`).
     """
 
     setting: str
@@ -139,7 +139,22 @@ class Lease:
                 "device: cuda, but torch and nvidia-smi find no CUDA device that both can use. "
                 "Set device: auto or cpu."
             )
+        keep_memory()
         return torch.device("cpu")
+
+
+def keep_memory() -> None:
+    """Lets this process keep what it frees, under glibc: a fifth of a ResNet-18's step on the CPU.
+
+    glibc gives large blocks back at once; the kernel then clears their pages anew in every step.
+    """
+    import ctypes
+
+    mmap_max, trim_threshold, never = -4, -1, -1  # of malloc.h
+    with suppress(AttributeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, never)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import platform
 import signal
 import stat
 import subprocess
@@ -294,6 +295,23 @@ def test_a_gpu_without_nvidia_smi_is_not_passed_over_in_silence(cuda, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with Lease("auto", 1) as lease, pytest.raises(DeviceError, match="no nvidia-smi to tell"):
         lease.device(refuse)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's malloc only")
+@pytest.mark.parametrize("kept", [False, True])
+def test_memory_that_a_training_frees_stays_with_it(kept):
+    program = (
+        "import resource, torch; from sdd.devices import Lease\n"
+        f"if {kept}: Lease('cpu', 1).device(print)\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for step in range(20):\n"
+        "    if step == 10: before = faults()\n"
+        "    torch.ones(20_000_000)\n"  # 80 MB: 20,000 pages, or 40 huge ones
+        "print(faults() - before)"
+    )
+    run = [sys.executable, "-c", program]
+    faults = int(subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert (faults < 100) == kept
 
 
 @pytest.mark.parametrize("built", [False, True])
