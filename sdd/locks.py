@@ -51,6 +51,8 @@ def hold(path: Path) -> TextIO | None:
     except BlockingIOError:
         file.close()
         return None
+    except OSError:  # a file system without locks: then nothing is known of others
+        pass
     return file
 
 

@@ -73,7 +73,8 @@ def run(
     folder = state / spec["chain"].replace("/", "--")
     with locks.alone(folder.with_name(f"{folder.name}.lock")):
         for stale in folder.glob(".*"):  # what killed jobs were writing
-            stale.unlink()
+            with suppress(OSError):
+                stale.unlink()
         metrics = _find(folder, spec, inputs)
         if metrics is None:
             ended = _end(spec, inputs)
@@ -90,7 +91,7 @@ def run(
                 if _find(folder, spec, inputs) is None:
                     _train(folder, spec, inputs, lease, save_every, _round(folder, spec) / LOG)
             except Exception as error:  # whatever it was, it must not cost the finished round
-                with log.open("a") as file:
+                with suppress(OSError), log.open("a") as file:
                     print(
                         f"round {spec['round']:02d} failed ahead of its turn and is left to its "
                         f"own job: {type(error).__name__}: {error}",

@@ -55,8 +55,8 @@ class Sidecar:
             self.log(f"{self.path} is damaged: the training starts over")
             return None
         tensors = load(payload)
-        facts = json.loads(tensors.pop(FACTS).numpy().tobytes())
-        if facts["stamp"] != canonical(self.stamp):
+        facts = json.loads(tensors.pop(FACTS).numpy().tobytes()) if FACTS in tensors else {}
+        if facts.get("stamp") != canonical(self.stamp):
             self.log(f"{self.path} is of another config, code or version: starts over")
             return None
         history = tuple(Epoch(**epoch) for epoch in facts["history"])

@@ -22,7 +22,7 @@ for _ in range(int(sys.argv[1])):
         counter.write_text(str(number + 1))
 """
 HOLDING = """
-import sys, time
+import sys
 from pathlib import Path
 from sdd import locks
 
@@ -43,9 +43,13 @@ def python(program: str, folder: Path, *arguments: str) -> subprocess.Popen[str]
 def test_many_processes_are_in_there_one_at_a_time(tmp_path):
     (tmp_path / "counter").write_text("0")
     processes = [python(COUNTING, tmp_path, "100") for _ in range(6)]
-    for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    try:
+        for process in processes:
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+    finally:
+        for process in processes:
+            process.kill()
     assert (tmp_path / "counter").read_text() == "600"
     assert list((tmp_path / "locks").iterdir()) == []
 

@@ -1,5 +1,6 @@
 """Going on with a training that was interrupted: the same bits, or a clear word and a new start."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 import pytest
 import torch
 from conftest import ROOT
+from safetensors.torch import save
 from test_rounds import RECIPE, run
 from test_training import ADAMW, SGD, problem
 from torch import nn
@@ -91,6 +93,15 @@ def test_another_training_is_not_taken_up(tmp_path):
     assert sidecar(tmp_path, "b", said.append).read() is None
     assert "of another config, code or version" in said[0]
     assert sidecar(tmp_path / "empty").read() is None
+
+
+def test_a_state_of_another_version_is_not_taken_up(tmp_path):
+    said = []
+    aside = sidecar(tmp_path, log=said.append)
+    payload = save({"model.weight": torch.zeros(3)})
+    aside.path.write_bytes(hashlib.sha256(payload).digest() + payload)
+    assert aside.read() is None
+    assert "of another config, code or version" in said[0]
 
 
 class Interrupted:

@@ -213,31 +213,29 @@ def histograms(name="metrics.json"):
 
 def begin():
     """What a run does before its first job."""
-    lock_study()
+    lock_folder()
     lift_rate_limit()
 
 
-def lock_study():
-    """One run of a study at a time, also where --nolock leaves Snakemake's own lock out.
+def lock_folder():
+    """One run in a folder at a time, also where --nolock leaves Snakemake's own lock out.
 
     The kernel drops this lock when the run dies, however it dies, so nobody has to unlock.
     """
     global RUN  # keeps it until then
-    RUN = locks.hold(Path(f".snakemake/{STUDY.name}.lock"))
+    RUN = locks.hold(Path(".snakemake/run.lock"))
     if RUN is None:
-        raise WorkflowError(
-            f"Another run of {STUDY.name} works in this folder. Wait until it ends."
-        )
+        raise WorkflowError("Another run works in this folder. Wait until it ends.")
 
 
 def lift_rate_limit():
-    """Leaves out Snakemake's default limit of 100 jobs a second; one that somebody sets is kept.
+    """Leaves out Snakemake's default limit of 100 jobs a second, but keeps any other.
 
     With a limit every look of its scheduler calls for another one a second later: one more endless
     series of looks for each job that has run (measured: a third of a core after 250 jobs).
     """
     rate = workflow.scheduling_settings.max_jobs_per_timespan
-    if (rate.max_jobs, rate.timespan) == (100, 1):
+    if rate and (rate.max_jobs, rate.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
 
 
