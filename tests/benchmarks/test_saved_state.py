@@ -1,10 +1,9 @@
 """What it costs to keep the state of a training, so that it can go on after an interrupt.
 
 Every epoch ends with a copy of the state in memory; every `save_every` seconds (a minute) one is
-written. LeNet-300-100 on 3,500 random images, dense and at 99.0 % sparsity.
+written. LeNet-300-100 on 3,500 random images, dense and sparse.
 """
 
-import statistics
 from collections import deque
 
 import ours
@@ -16,7 +15,7 @@ from sdd import pruning, training
 from sdd.energy import EnergyReading
 from sdd.sidecar import Kept, Sidecar
 
-TURNS, EPOCHS, SAVE_EVERY_S = 15, 5, 60
+TURNS, SAVE_EVERY_S = 21, 60
 
 
 def test_keeping_the_state_costs_little(show, tmp_path):
@@ -32,27 +31,27 @@ def test_keeping_the_state_costs_little(show, tmp_path):
     cases = [(0, dense, pruning.dense_masks(dense)), *rounds()]
     for number, model, masks in cases:
         last = deque(maxlen=1)
-        sides = {
-            "without": ours.epoch(model, masks, samples, labels, RECIPE),
-            "kept": ours.epoch(model, masks, samples, labels, RECIPE, keep=last.append),
-        }
         timing = take_turns(
-            {name: lambda run=run: [run() for _ in range(EPOCHS)] for name, run in sides.items()}
-            | {"written": lambda k=last: sidecar.write(Kept(k[0], energy, 1))},
+            {
+                "epoch": ours.epoch(model, masks, samples, labels, RECIPE, keep=last.append),
+                # As sdd.training copies it. Two epochs differ by more than that takes.
+                "copied": lambda k=last: [t.clone() for t in k[0].tensors.values()],
+                "written": lambda k=last: sidecar.write(Kept(k[0], energy, 1)),
+            },
             TURNS,
         )
-        epoch = timing.median("without") / EPOCHS
-        share = timing.ratio("kept", "without") - 1 + timing.median("written") / SAVE_EVERY_S
+        epoch, copied, written = map(timing.median, timing.seconds)
+        share = copied / epoch + written / SAVE_EVERY_S
         shares.append(share)
         lines.append(
             {
                 "round": number,
                 "epoch, ms": f"{1e3 * epoch:.1f}",
-                "kept / without": timing.spread("kept", "without"),
-                "a writing, ms": f"{1e3 * timing.median('written'):.1f}",
-                "in all": f"{100 * share:.1f} %",
+                "a copy, ms": f"{1e3 * copied:.2f}",
+                "a writing, ms": f"{1e3 * written:.1f}",
+                "in all": f"{100 * share:.2f} %",
                 "target": "<= 2 %",
             }
         )
-    show(f"Keeping the state, {TURNS} turns of {EPOCHS} epochs", lines)
-    assert statistics.mean(shares) <= 0.02
+    show(f"Keeping the state, {TURNS} turns", lines)
+    assert max(shares) <= 0.02

@@ -9,9 +9,8 @@ from pathlib import Path
 sys.path.insert(0, workflow.basedir)
 shell.prefix(f"export PYTHONPATH={workflow.basedir!r}:${{{{PYTHONPATH-}}}}; ")
 
-from snakemake.utils import available_cpu_count
-
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import available_cpu_count
 
 from sdd import devices, locks
 from sdd import study as studies
