@@ -30,6 +30,7 @@ onstart:
 rule all:
     default_target: True
     input:
-        f"{REPORTS}/report.html",
-        tables(),
-        figures(),
+        FILES.html,
+        FILES.rounds,
+        tables("csv", "md", "tex"),
+        figures("png", "pdf"),

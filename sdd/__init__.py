@@ -1,1 +1,0 @@
-"""Sparse double descent: noisy labels, pruning chains, distillation, cost, and what they show."""

@@ -35,7 +35,7 @@ def chain_and_student(teacher: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def embedded() -> dict[str, Any]:
     """The config of the embedded study."""
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    return yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -47,16 +47,13 @@ def config(embedded) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
     """The prepared digits, and labels of seed 1 at 40 % noise beside them. To be read only."""
-    from sdd import labelling, preparation
+    from sdd.data import labelling, preparation
+    from sdd.data.settings import DatasetSpec, LabelsSpec, Noise, Validation
 
     folder = tmp_path_factory.mktemp("data")
-    preparation.prepare("mnist-5k", folder)
-    spec = {
-        "noise": {"kind": "symmetric", "rate": 0.4, "labels": None},
-        "validation": {"fraction": 0.125, "labels": "clean"},
-        "seed": 1,
-    }
-    labelling.make(spec, folder, folder / "labels.json")
+    preparation.prepare(DatasetSpec("mnist-5k"), None, folder / "dataset.json")
+    spec = LabelsSpec(Noise("symmetric", 0.4), Validation(0.125, "clean"), seed=1)
+    labelling.make(spec, folder / "dataset.json", folder / "labels.json")
     return folder
 
 
@@ -87,6 +84,15 @@ class Workflow:
         )
         assert (done.returncode != 0) == fails, done.stdout
         return done
+
+    def sdd(self, *arguments: str, fails: bool = False) -> str:
+        """Runs a command of the library; what it said."""
+        done = subprocess.run(
+            [sys.executable, "-m", "sdd", *arguments],
+            cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert (done.returncode != 0) == fails, done.stdout
+        return done.stdout
 
     def kill_during_training(self, *arguments: str) -> None:
         """Starts snakemake, waits until a round is done and others run, and kills everything."""

@@ -1,11 +1,55 @@
-"""Rounds of a study that nobody trained: smooth curves with a known valley, plus a little noise."""
+"""Rounds of a study that nobody trained: as metrics, and as rounds.csv has them.
+
+The latter are smooth curves with a known valley, plus a little noise.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sdd.machine.reading import EnergyReading
+from sdd.study.metrics import Epoch, Hashes, Macs, RoundMetrics, Score
+from sdd.study.specs import RoundSpec
+
 ROUNDS = 29
+
+
+def metrics(spec: RoundSpec, validation: float | None = 70.0, **changes: Any) -> RoundMetrics:
+    """What a round of that spec could have left; None for `validation`: it was not trained."""
+    trained = validation is not None
+    made = RoundMetrics(
+        spec=spec,
+        inputs=Hashes("data", "labels"),
+        round=spec.round,
+        sparsity=100 * (1 - 0.8**spec.round) if trained else None,
+        weights_kept=round(266_200 * 0.8**spec.round) if trained else None,
+        weights_total=266_200,
+        train=Score(90.0, 0.5) if trained else Score(),
+        train_clean=Score(60.0, 2.0) if trained else Score(),
+        validation=Score(validation, 1.5) if trained else Score(),
+        test=Score(69.0, 1.75) if trained else Score(),
+        validation_so_far=(70.0,) * spec.round,
+        ended=None if trained else spec.round - 1,
+        history=(Epoch(0, 0.05, 1.0, 50.0, 40.0),) if trained else (),
+        noise_rate=0.4,
+        macs=Macs(266_200, 563_400),
+        flops=10**9 if trained else 0,
+        flops_computed=10**8 if trained else 0,
+        train_images=3500,
+        seconds=2.5,
+        runs=1,
+        energy=EnergyReading(2e-5, 0.0089, "constant power", 445.0, 1.58, 35.0, 0.5, 2.5, None),
+        device="a processor",
+        threads=1,
+        versions={"python": "3"},
+        weights_sha256=f"weights of {spec.chain}, round {spec.round}",
+    )
+    return replace(made, **changes)
 
 
 def chain(
@@ -55,7 +99,7 @@ def chain(
             "teacher_round": {"none": np.nan, "dense": 0, "best": 24}[teacher],
             "teacher_model": teacher_model,
             "teacher_objective": teacher_objective,
-            # As if the teacher were in the loop: no table of its answers was made.
+            # As if the teacher were in the loop: its logits were not tabulated.
             "teacher_logits_flops": np.nan,
             "teacher_logits_seconds": np.nan,
             "teacher_logits_energy_kwh": np.nan,
@@ -123,3 +167,31 @@ def study(seeds: tuple[int, ...] = (1, 2)) -> pd.DataFrame:
                 )
             )  # fmt: skip
     return pd.concat(chains, ignore_index=True)
+
+
+def rounds(test: Sequence[float], **settings: Any) -> pd.DataFrame:
+    """A chain with these accuracies, on which validation and test agree."""
+    frame = chain(rounds=len(test), jitter=0, flops_per_round=2e12, co2_per_round=3.0, **settings)
+    frame["test_accuracy"] = frame["validation_accuracy"] = np.asarray(test, float)
+    return frame
+
+
+def tiny() -> pd.DataFrame:
+    """Two seeds: the base lambda, a lambda without a valley, a student of each teacher."""
+    parts = []
+    for seed, shift in ((1, 0), (2, 2)):
+        base = rounds(np.add([70, 70, 60, 55, 60, 72, 50], shift), seed=seed)
+        parts += [
+            base,
+            base.assign(experiment="again"),
+            rounds(np.add([75, 75, 74.5, 70, 69, 60, 40], shift), seed=seed, weight_decay=0.01),
+        ]
+        for kind in ("dense", "best"):
+            parts.append(
+                rounds(
+                    np.add([80, 80, 79.5, 80, 80, 79.5, 60], shift + 5 * (kind == "best")),
+                    seed=seed, teacher=kind, teacher_model="lenet-300-100",
+                    teacher_chain=base.chain[0],
+                )
+            )  # fmt: skip
+    return pd.concat(parts, ignore_index=True)

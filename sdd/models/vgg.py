@@ -7,23 +7,10 @@ writes "gamma = 32" for the WIDTH of the first block; its model is gamma = 5, de
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from sdd.settings import WIDEST_LAYER
-
 GRID = 7  # cells a side that the classifier sees of each channel
 
 
 def vgg_like(channels: int, size: int, classes: int, gamma: int, delta: int) -> nn.Module:
-    """Raises ValueError unless delta halvings leave a pixel and the widths are sane."""
-    if delta < 1 or size >> delta < 1:
-        raise ValueError(
-            f"vgg-{gamma}-{delta}: every block halves the image, so {size} x {size} pixels allow "
-            f"a delta of 1 to {size.bit_length() - 1}."
-        )
-    if gamma + delta - 1 >= WIDEST_LAYER.bit_length():
-        raise ValueError(
-            f"vgg-{gamma}-{delta}: its last block would have 2^{gamma + delta - 1} channels, and "
-            f"{WIDEST_LAYER} is the limit. gamma is an exponent: 32 channels are gamma 5."
-        )
     layers: list[nn.Module] = []
     for block in range(delta):
         width = 2 ** (gamma + block)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, unfold
 
-PATCH = 4  # pixels a side
+from sdd.models.names import PATCH
+
 DIM = 512
 DEPTH = 6
 HEADS = 8
@@ -19,9 +20,6 @@ DROPOUT = 0.1
 
 
 def vision_transformer(channels: int, size: int, classes: int) -> nn.Module:
-    """Raises ValueError unless `size` is a multiple of the patch."""
-    if size % PATCH:
-        raise ValueError(f"vit: patches of {PATCH} x {PATCH} do not tile {size} x {size} pixels.")
     return VisionTransformer(channels, (size // PATCH) ** 2, classes)
 
 

@@ -1,4 +1,7 @@
-"""What all benchmarks share: one thread as in a job, and tables that pytest does not swallow."""
+"""What all benchmarks share: one thread as in a job, and tables that pytest does not swallow.
+
+pytest puts this folder on the path, so that those in folders find the modules beside this one.
+"""
 
 import os
 import platform
@@ -9,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sdd.energy import cpu_brand
+from sdd.machine.power import cpu_brand
 
 Show = Callable[[str, list[dict[str, Any]]], None]
 

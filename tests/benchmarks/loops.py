@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.utils.data import DataLoader, Dataset
 
-from sdd import pruning
-from sdd.preparation import import_torchvision
-from sdd.settings import Distillation, Recipe
+from sdd.data.originals import import_torchvision
+from sdd.sparsity.masks import Masks, prunable
+from sdd.study.settings import Distillation, Recipe
 
 import_torchvision()
 from torchvision import transforms  # noqa: E402  (only now can it be imported beside any torch)
@@ -59,7 +59,7 @@ class Published:
     def __init__(
         self,
         model: nn.Module,
-        masks: pruning.Masks,
+        masks: Masks,
         images: tuple[np.ndarray, np.ndarray],
         labels: tuple[Tensor, Tensor],
         recipe: Recipe,
@@ -135,11 +135,11 @@ class Published:
 
 
 def plain(
-    model: nn.Module, masks: pruning.Masks, images: Tensor, labels: Tensor, recipe: Recipe
+    model: nn.Module, masks: Masks, images: Tensor, labels: Tensor, recipe: Recipe
 ) -> Callable[[], tuple[float, float]]:
     """An epoch over `images` [n, ...], normalised floats on the model's device."""
     model = copy.deepcopy(model)
-    weights = pruning.prunable(model)
+    weights = prunable(model)
     pruned = [(weights[name], mask) for name, mask in masks.items() if not mask.all()]
     optimizer = optimizer_of(model, recipe)
 

@@ -1,4 +1,4 @@
-"""Our side: epochs by `sdd.training.train`, on what a round of a chain would train."""
+"""Our side: epochs by `sdd.training.loop.train`, on what a round of a chain would train."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,9 +6,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from sdd import compaction, pruning, training
-from sdd.settings import Recipe
-from sdd.training import Objective, Samples, State
+from sdd.sparsity.compaction import compact
+from sdd.sparsity.masks import Masks
+from sdd.study.settings import Recipe
+from sdd.training.loop import Objective, State, cross_entropy, train
+from sdd.training.samples import Samples
 
 
 def one_epoch(recipe: Recipe) -> Recipe:
@@ -17,7 +19,7 @@ def one_epoch(recipe: Recipe) -> Recipe:
 
 def epoch(
     model: nn.Module,
-    masks: pruning.Masks,
+    masks: Masks,
     samples: Samples,
     labels: Tensor,
     recipe: Recipe,
@@ -26,14 +28,13 @@ def epoch(
 ) -> Callable[[], None]:
     """One epoch, compacted where a round would be."""
     recipe = one_epoch(recipe)
-    small = compaction.compact(model, masks, recipe, len(samples))
+    small = compact(model, masks, recipe, len(samples))
     model, masks = (small.model, small.masks) if small else (model, masks)
     generator = torch.Generator().manual_seed(0)
 
     def run() -> None:
-        training.train(
-            model, masks, samples, labels, labels, recipe,
-            objective or training.cross_entropy(labels),
+        train(
+            model, masks, samples, labels, labels, recipe, objective or cross_entropy(labels),
             generator=generator, report=lambda _: None, keep=keep,
         )  # fmt: skip
 
@@ -41,13 +42,13 @@ def epoch(
 
 
 def train_round(
-    model: nn.Module, masks: pruning.Masks, samples: Samples, labels: Tensor, recipe: Recipe
+    model: nn.Module, masks: Masks, samples: Samples, labels: Tensor, recipe: Recipe
 ) -> None:
-    """A whole round in `model`, as `sdd.rounds` trains it."""
-    small = compaction.compact(model, masks, recipe, len(samples))
+    """A whole round in `model`, as `sdd.rounds.round` trains it."""
+    small = compact(model, masks, recipe, len(samples))
     trained, trained_masks = (small.model, small.masks) if small else (model, masks)
-    training.train(
-        trained, trained_masks, samples, labels, labels, recipe, training.cross_entropy(labels),
+    train(
+        trained, trained_masks, samples, labels, labels, recipe, cross_entropy(labels),
         generator=torch.Generator().manual_seed(1), report=lambda _: None,
     )  # fmt: skip
     if small:

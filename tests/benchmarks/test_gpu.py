@@ -10,17 +10,17 @@ from dataclasses import replace
 import loops
 import numpy as np
 import ours
+import photographs
 import pytest
 import torch
 from measure import take_turns
-from test_cifar_on_the_cpu import FACTS, MEAN, STD, photographs
 
-from sdd import cost, models, pruning, training
-from sdd.settings import Recipe
+from sdd.sparsity import cost
+from sdd.sparsity.masks import dense_masks
 
 CUDA = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
-SGD = Recipe("sgd", 0.01, 1e-4, 128, 1, "constant", momentum=0.9, augmentation="flip-crop")
+SGD = photographs.RECIPE
 ADAMW = replace(SGD, optimizer="adamw", learning_rate=1e-4, weight_decay=0.03, batch_size=512)
 # The recipe, and how many images an epoch has.
 MODELS = {"resnet18": (SGD, 12_800), "vgg-5-5": (SGD, 45_056), "vit": (ADAMW, 10_240)}
@@ -51,22 +51,21 @@ def test_images_a_second(name, peak, show):
     recipe, count = MODELS[name]
     if not CUDA:
         recipe, count = replace(recipe, batch_size=4), 8
-    images, labels = photographs(count), (torch.arange(count) % 10).to(DEVICE)
+    images, labels = photographs.make(count), (torch.arange(count) % 10).to(DEVICE)
 
     def build(channels_last: bool = False):
-        model = models.build(name, channels=3, size=32, classes=10, seed=1).to(DEVICE)
-        return model.to(memory_format=torch.channels_last) if channels_last else model
+        return photographs.build(name, channels_last=channels_last).to(DEVICE)
 
-    step_macs = cost.count(build().cpu(), (3, 32, 32)).step_macs
-    masks = pruning.dense_masks(build())
+    step_macs = cost.count(build().cpu(), photographs.SHAPE).step_macs
+    masks = dense_masks(build())
     samples, ready = (
-        training.Samples.place(images, None, FACTS, device=DEVICE, normalised=normalised)
+        photographs.place(images, device=DEVICE, normalised=normalised)
         for normalised in (False, True)
     )
     fast = replace(recipe, precision="bfloat16", channels_last=name != "vit")
     published = loops.Published(
         build(), masks, (images, images[:1]), (labels.cpu(), labels[:1].cpu()), recipe,
-        mean=MEAN, std=STD, workers=WORKERS, device=DEVICE,
+        mean=photographs.MEAN, std=photographs.STD, workers=WORKERS, device=DEVICE,
     )  # fmt: skip
     timing = take_turns(
         {

@@ -1,129 +1,133 @@
-"""The study and where its files lie: path helpers and input functions, no logic."""
+"""The study, its files, and the input functions that tell which of them a job takes."""
 
 import os
+import shlex
 import sys
 from os.path import relpath
 from pathlib import Path
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
-sys.path.insert(0, workflow.basedir)
-shell.prefix(f"export PYTHONPATH={workflow.basedir!r}:${{{{PYTHONPATH-}}}}; ")
+sys.path.insert(0, str(workflow.basedir))
+LIBRARY = shlex.quote(str(workflow.basedir)).replace("{", "{{").replace("}", "}}")
+shell.prefix(f"export PYTHONPATH={LIBRARY}:${{{{PYTHONPATH-}}}}; ")
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import available_cpu_count
+from snakemake.utils import available_cpu_count, update_config
 
-from sdd import devices, locks
-from sdd import study as studies
-from sdd.files import parse_json
+from sdd.base import fingerprint, layout, locks
+from sdd.base.files import canonical, parse_json
+from sdd.machine import devices
+from sdd.report import catalogue
+from sdd.study import reading, validation
+from sdd.study.study import Study
 
-studies.validate(config, studies.read_schema())
-STUDY = studies.Study.from_config(config)
-RESULTS = STUDY.folder
-REPORTS = f"reports/{STUDY.name}"
-CHAIN = f"{RESULTS}/chains/{{chain}}"
-GPUS = devices.gpus() if config["device"] != "cpu" else ()
+# Snakemake has read these files; read again, they must not say anything twice.
+for path in workflow.configfiles:
+    reading.load(Path(path))
+update_config(config, reading.typed(workflow.config_settings.config))
+STUDY = Study.of(validation.validate(config, workflow.config_settings.config))
+SETTINGS = STUDY.config
+FILES = STUDY.layout
+GPUS = devices.gpus() if SETTINGS.device != "cpu" else ()
 
 
 wildcard_constraints:
     chain=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
+    labels=r"[^/]+/[^/]+/seed\d+",
     dataset="[^/]+",
-    noise="[^/]+",
-    seed=r"\d+",
     round=r"\d\d+",
     which="best|dense",
     augmentation="none|flip-crop",
 
 
-def dataset_files(name):
-    folder = f"resources/datasets/{name}"
-    return f"{folder}/dataset.json", f"{folder}/data.safetensors"
-
-
-def round_file(chain, round, name="metrics.json"):
-    return f"{RESULTS}/chains/{chain}/round{int(round):02d}/{name}"
+def param(spec):
+    """A rule's one param: Snakemake compares texts, so canonical JSON."""
+    return canonical(spec.to_dict())
 
 
 def data_of(wildcards):
     """The facts on a chain's data and labels; the arrays beside them count through these."""
     chain = STUDY.chains[wildcards.chain]
-    dataset, data = dataset_files(chain.dataset)
-    labels = f"{RESULTS}/labels/{chain.labels}/labels"
+    dataset, labels = layout.dataset(chain.dataset), FILES.labels(chain.labels)
     return {
-        "dataset": dataset,
-        "labels": f"{labels}.json",
-        "arrays": [ancient(data), ancient(f"{labels}.safetensors")],
+        "dataset": dataset.facts,
+        "labels": labels.facts,
+        "arrays": [ancient(dataset.data), ancient(labels.data)],
     }
 
 
 def parent_of(wildcards):
     """The round before. Its weights count through its metrics, which hold their sha256."""
-    before = int(wildcards.round) - 1
-    return {
-        "parent": round_file(wildcards.chain, before),
-        "parent_weights": ancient(
-            round_file(wildcards.chain, before, "model.safetensors")
-        ),
-    }
+    before = FILES.round(wildcards.chain, int(wildcards.round) - 1)
+    return {"parent": before.facts, "parent_weights": ancient(before.data)}
 
 
 def candidates_of(wildcards):
     """What the best teacher is chosen from: every round of the chain."""
-    return [round_file(wildcards.chain, r) for r in STUDY.all_rounds]
+    return [FILES.round(wildcards.chain, number).facts for number in STUDY.rounds]
 
 
-def chosen_round(teacher):
-    """The round of its chain that is `teacher`."""
-    if teacher.which == "dense":
-        return 0
-    choice = checkpoints.select_teacher.get(chain=teacher.chain.path).output[0]
-    with choice.open("rb") as file:  # fetches it, should it lie in remote storage
-        return parse_json(file.read(), choice)["round"]
+def teacher_files(teacher):
+    """The files of the round of its chain that is `teacher`."""
+    number = 0
+    if teacher.which == "best":
+        choice = checkpoints.select_teacher.get(chain=teacher.chain.path).output[0]
+        with choice.open("rb") as file:  # fetches it, should it lie in remote storage
+            number = parse_json(file.read(), choice)["round"]
+    return FILES.round(teacher.chain.path, number)
 
 
-# A student learns from the table of its teacher's answers, or from the teacher itself. Both depend
-# on the chosen round, not on the file that says which: as long as the choice is the same, a longer
-# teacher chain retrains nobody. Each input has a name and a function of its own, since a dry run
-# knows no others before the choice.
-def teacher_file(name):
-    """An input function of the table's rule: a file of the chosen round."""
+# A student learns from the logits of its teacher, or from the teacher itself. Both depend on the
+# chosen round, not on the file that says which: as long as the choice is the same, a longer teacher
+# chain retrains nobody. Each input has a name and a function of its own, since a dry run knows no
+# others before the choice.
+def teacher_file(part):
+    """An input function of the logits' rule: the facts or the data of the chosen round."""
 
     def file(wildcards):
         teacher = STUDY.teachers[f"{wildcards.chain}/{wildcards.which}"]
-        return round_file(teacher.chain.path, chosen_round(teacher), name)
+        return getattr(teacher_files(teacher), part)
 
     return file
 
 
-def loop_file(name):
-    """An input function of students: a file of a teacher in the loop."""
+def loop_file(part):
+    """An input function of students: the facts or the data of a teacher in the loop."""
 
     def file(wildcards):
         chain = STUDY.chains[wildcards.chain]
-        if STUDY.tabulated(chain):
-            return []
-        return round_file(chain.teacher.chain.path, chosen_round(chain.teacher), name)
+        return (
+            []
+            if STUDY.tabulated(chain)
+            else getattr(teacher_files(chain.teacher), part)
+        )
 
     return file
 
 
-def answers_file(name):
-    """An input function of students: a file of the table."""
+def logits_file(part):
+    """An input function of students: the facts or the data of their teacher's logits."""
 
     def file(wildcards):
         chain = STUDY.chains[wildcards.chain]
         if not STUDY.tabulated(chain):
             return []
         # Asked though the path is known: Snakemake would retrain a student that it had planned
-        # behind a table which, once the choice is made, turns out not to change.
-        chosen_round(chain.teacher)
-        return f"{RESULTS}/teachers/{chain.answers}/{name}"
+        # behind logits which, once the choice is made, turn out not to change.
+        teacher_files(chain.teacher)
+        return getattr(STUDY.teacher_logits(chain), part)
 
     return file
 
 
-def round_spec(wildcards):
+def round_param(wildcards):
     chain = STUDY.chains[wildcards.chain]
-    return studies.params(chain.spec(int(wildcards.get("round", 0))), "train_round")
+    return param(STUDY.round_spec(chain, int(wildcards.get("round", 0))))
+
+
+def logits_param(wildcards):
+    teacher = STUDY.teachers[f"{wildcards.chain}/{wildcards.which}"]
+    return param(STUDY.teacher_logits_spec(teacher, wildcards.augmentation))
 
 
 def rounds_ahead(wildcards):
@@ -131,28 +135,27 @@ def rounds_ahead(wildcards):
 
     A dense round does not know of any pruning: it is alone, so that it depends on none.
     """
-    length, number = config["rounds_per_job"], int(wildcards.get("round", 0))
+    length, number = SETTINGS.rounds_per_job, int(wildcards.get("round", 0))
     first = number > 0 and (number - 1) % length == 0
-    return min(length, STUDY.rounds - number + 1) if first else 1
+    return min(length, STUDY.last_round - number + 1) if first else 1
 
 
 def training_minutes(wildcards, attempt):
     """What a training asks of a scheduler; a job that ran out of time is tried with more."""
-    minutes = STUDY.request(wildcards.chain)["minutes"]
-    return minutes * rounds_ahead(wildcards) * attempt
+    return STUDY.request(wildcards.chain).minutes * rounds_ahead(wildcards) * attempt
 
 
 def training_memory(wildcards):
-    return STUDY.request(wildcards.chain)["memory_mb"]
+    return STUDY.request(wildcards.chain).memory_mb
 
 
-def table_minutes(wildcards, attempt):
-    request = STUDY.table_request(wildcards.chain, wildcards.augmentation)
-    return request["minutes"] * attempt
+def logits_minutes(wildcards, attempt):
+    request = STUDY.logits_request(wildcards.chain, wildcards.augmentation)
+    return request.minutes * attempt
 
 
-def table_memory(wildcards):
-    return STUDY.table_request(wildcards.chain, wildcards.augmentation)["memory_mb"]
+def logits_memory(wildcards):
+    return STUDY.logits_request(wildcards.chain, wildcards.augmentation).memory_mb
 
 
 def short_minutes(wildcards, attempt):
@@ -160,54 +163,22 @@ def short_minutes(wildcards, attempt):
     return 10 * attempt
 
 
-def table_spec(name):
-    spec = {"name": name, "early_stopping": config["early_stopping"]}
-    return studies.params(spec, "table")
-
-
-def figure_spec(name, stage):
-    look = {"name": name, "palette": config["figures"]["palette"]}
-    if name in studies.RULED_FIGURES:
-        look["early_stopping"] = config["early_stopping"]
-    return studies.params(look, stage)
-
-
 def uses_gpu():
     """Whether the trainings run on a GPU, judged on this machine without importing torch."""
     # On a node of a cluster it is settled: a step cannot ask for a GPU that its job did not ask for.
-    if workflow.remote_exec and config["device"] == "auto":
+    if workflow.remote_exec and SETTINGS.device == "auto":
         return int("SLURM_GPUS" in os.environ)
-    return int(devices.expects_gpu(config["device"], GPUS))
+    return int(devices.expects_gpu(SETTINGS.device, GPUS))
 
 
-def rounds():
-    return [
-        round_file(chain, round) for chain in STUDY.chains for round in STUDY.all_rounds
-    ]
+def tables(*suffixes):
+    shown = catalogue.shown_tables(STUDY)
+    return [FILES.table(entry.name, suffix) for entry in shown for suffix in suffixes]
 
 
-def answers():
-    students = [c for c in STUDY.chains.values() if c.teacher and STUDY.tabulated(c)]
-    tables = sorted({f"{RESULTS}/teachers/{chain.answers}" for chain in students})
-    return [f"{t}/{name}.json" for t in tables for name in ("logits", "cost")]
-
-
-def figures():
-    return [f"{REPORTS}/figures/{name}.png" for name in STUDY.figures()]
-
-
-def tables():
-    return [f"{REPORTS}/tables/{name}.csv" for name in STUDY.tables()]
-
-
-def captions():
-    names = ["workflow", *STUDY.tables(), *STUDY.figures()]
-    # Relative, like all other paths: a study whose folder has moved is still up to date.
-    return [relpath(f"{workflow.basedir}/workflow/report/{n}.rst") for n in names]
-
-
-def histograms(name="metrics.json"):
-    return [round_file(c.path, round, name) for c, round in STUDY.histogram_rounds()]
+def figures(*suffixes):
+    shown = catalogue.shown_figures(STUDY)
+    return [FILES.figure(entry.name, suffix) for entry in shown for suffix in suffixes]
 
 
 def begin():
@@ -222,7 +193,7 @@ def lock_folder():
     The kernel drops this lock when the run dies, however it dies, so nobody has to unlock.
     """
     global RUN  # keeps it until then
-    RUN = locks.hold(Path(".snakemake/run.lock"))
+    RUN = locks.hold(Path(layout.RUN_LOCK))
     if RUN is None:
         raise WorkflowError("Another run works in this folder. Wait until it ends.")
 
@@ -243,7 +214,7 @@ def lift_rate_limit():
 # where --jobs counts nodes, nothing is limited here.
 if workflow.resource_settings.nodes is None:
     limits = {
-        "gpu": len(GPUS) * config["trainings_per_gpu"],
+        "gpu": len(GPUS) * SETTINGS.trainings_per_gpu,
         "trainings": available_cpu_count(),
     }
     for name, limit in limits.items():

@@ -1,44 +1,45 @@
 rule prepare_dataset:
     output:
-        facts="resources/datasets/{dataset}/dataset.json",
-        data="resources/datasets/{dataset}/data.safetensors",
+        facts=layout.dataset("{dataset}").facts,
+        data=layout.dataset("{dataset}").data,
     log:
-        "resources/datasets/{dataset}/prepare.log",
+        layout.dataset("{dataset}").log,
     localrule: True  # it downloads, and nodes of a cluster may have no network
     conda:
         "../../envs/sdd.yaml"
+    resources:
+        # Where the originals lie is not what they are: no param.
+        folder=SETTINGS.data.folder or "",
     params:
-        spec=lambda w: studies.params(
-            {"dataset": w.dataset, "folder": config["data"]["folder"]},
-            "prepare_dataset",
-        ),
+        spec=lambda w: param(STUDY.dataset_spec(w.dataset)),
     message:
         "Preparing {wildcards.dataset}"
     shell:
-        "python -m sdd prepare_dataset --spec {params.spec:q} --output {output.facts}"
-        " --log {log}"
+        "python -m sdd prepare_dataset --spec {params.spec:q} --folder {resources.folder:q}"
+        " --output {output.facts:q} --log {log:q}"
 
 
 rule noisy_labels:
     input:
-        dataset="resources/datasets/{dataset}/dataset.json",
-        data=ancient("resources/datasets/{dataset}/data.safetensors"),
+        dataset=layout.dataset("{dataset}").facts,
+        data=ancient(layout.dataset("{dataset}").data),
     output:
-        facts=f"{RESULTS}/labels/{{dataset}}/{{noise}}/seed{{seed}}/labels.json",
-        labels=f"{RESULTS}/labels/{{dataset}}/{{noise}}/seed{{seed}}/labels.safetensors",
+        facts=FILES.labels("{dataset}/{noise}/seed{seed}").facts,
+        labels=FILES.labels("{dataset}/{noise}/seed{seed}").data,
     log:
-        f"{RESULTS}/logs/labels/{{dataset}}/{{noise}}/seed{{seed}}.log",
+        FILES.labels("{dataset}/{noise}/seed{seed}").log,
+    wildcard_constraints:
+        noise="[^/]+",
+        seed=r"\d+",
     conda:
         "../../envs/sdd.yaml"
     resources:
         runtime=short_minutes,
         mem_mb=2000,
     params:
-        spec=lambda w: studies.params(
-            STUDY.labels_spec(f"{w.dataset}/{w.noise}/seed{w.seed}"), "noisy_labels"
-        ),
+        spec=lambda w: param(STUDY.labels_spec(f"{w.dataset}/{w.noise}/seed{w.seed}")),
     message:
         "Labels of {wildcards.dataset}, {wildcards.noise}, seed {wildcards.seed}"
     shell:
-        "python -m sdd noisy_labels --spec {params.spec:q} --dataset {input.dataset}"
-        " --output {output.facts} --log {log}"
+        "python -m sdd noisy_labels --spec {params.spec:q} --dataset {input.dataset:q}"
+        " --output {output.facts:q} --log {log:q}"

@@ -2,62 +2,60 @@ checkpoint select_teacher:
     input:
         candidates_of,
     output:
-        f"{RESULTS}/teachers/{{chain}}/best/teacher.json",
+        FILES.choice("{chain}"),
     log:
-        f"{RESULTS}/logs/teachers/{{chain}}/best.log",
+        FILES.choice_log("{chain}"),
     localrule: True
     conda:
         "../../envs/sdd.yaml"
     params:
-        spec=studies.params({}, "select_teacher"),
+        spec=canonical({"code": fingerprint.code("sdd.stages.select_teacher")}),
     message:
         "Choosing the best teacher from {wildcards.chain}"
     shell:
-        "python -m sdd select_teacher --spec {params.spec:q} --output {output}"
-        " --log {log} {input}"
+        "python -m sdd select_teacher --spec {params.spec:q} --output {output:q}"
+        " --log {log:q} {input:q}"
 
 
 rule teacher_logits:
     input:
         unpack(data_of),
-        teacher=teacher_file("metrics.json"),
-        teacher_weights=ancient(teacher_file("model.safetensors")),
+        teacher=teacher_file("facts"),
+        teacher_weights=ancient(teacher_file("data")),
     output:
-        facts=f"{RESULTS}/teachers/{{chain}}/{{which}}/answers-{{augmentation}}/logits.json",
-        table=f"{RESULTS}/teachers/{{chain}}/{{which}}/answers-{{augmentation}}/logits.safetensors",
-        cost=f"{RESULTS}/teachers/{{chain}}/{{which}}/answers-{{augmentation}}/cost.json",
+        facts=FILES.teacher_logits("{chain}/{which}", "{augmentation}").facts,
+        logits=FILES.teacher_logits("{chain}/{which}", "{augmentation}").data,
+        cost=FILES.teacher_logits("{chain}/{which}", "{augmentation}").cost,
     log:
-        f"{RESULTS}/logs/teachers/{{chain}}/{{which}}-answers-{{augmentation}}.log",
+        FILES.teacher_logits("{chain}/{which}", "{augmentation}").log,
     conda:
         "../../envs/sdd.yaml"
     threads: 1
     resources:
         trainings=1,
         gpu=uses_gpu(),
-        device=config["device"],
-        sharing=config["trainings_per_gpu"],
-        runtime=table_minutes,
-        mem_mb=table_memory,
+        device=SETTINGS.device,
+        sharing=SETTINGS.trainings_per_gpu,
+        runtime=logits_minutes,
+        mem_mb=logits_memory,
     params:
-        spec=lambda w: studies.params(
-            {"augmentation": w.augmentation}, "teacher_logits"
-        ),
+        spec=logits_param,
     message:
-        "Answers of the {wildcards.which} teacher from {wildcards.chain}"
+        "Logits of the {wildcards.which} teacher from {wildcards.chain}"
     shell:
-        "python -m sdd teacher_logits --spec {params.spec:q} --dataset {input.dataset}"
-        " --labels {input.labels} --teacher {input.teacher} --output {output.facts}"
-        " --log {log} --device {resources.device} --sharing {resources.sharing}"
+        "python -m sdd teacher_logits --spec {params.spec:q} --dataset {input.dataset:q}"
+        " --labels {input.labels:q} --teacher {input.teacher:q} --output {output.facts:q}"
+        " --log {log:q} --device {resources.device} --sharing {resources.sharing}"
 
 
 use rule train_dense as distill_dense with:
     input:
         unpack(data_of),
         parent=[],
-        teacher=loop_file("metrics.json"),
-        teacher_weights=ancient(loop_file("model.safetensors")),
-        teacher_logits=answers_file("logits.json"),
-        teacher_table=ancient(answers_file("logits.safetensors")),
+        teacher=loop_file("facts"),
+        teacher_weights=ancient(loop_file("data")),
+        teacher_logits=logits_file("facts"),
+        teacher_table=ancient(logits_file("data")),
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/kd-[^/]+/seed\d+",
 
@@ -66,10 +64,10 @@ use rule prune_retrain as distill_retrain with:
     input:
         unpack(data_of),
         unpack(parent_of),
-        teacher=loop_file("metrics.json"),
-        teacher_weights=ancient(loop_file("model.safetensors")),
-        teacher_logits=answers_file("logits.json"),
-        teacher_table=ancient(answers_file("logits.safetensors")),
+        teacher=loop_file("facts"),
+        teacher_weights=ancient(loop_file("data")),
+        teacher_logits=logits_file("facts"),
+        teacher_table=ancient(logits_file("data")),
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/kd-[^/]+/seed\d+",
         round=r"(?!00)\d\d+",

@@ -1,130 +1,131 @@
 rule collect_rounds:
     input:
-        rounds=rounds(),
-        answers=answers(),
+        rounds=[FILES.round(c, n).facts for c in STUDY.chains for n in STUDY.rounds],
+        logits=[
+            f
+            for files in sorted(STUDY.logits_users)
+            for f in (files.facts, files.cost)
+        ],
     output:
-        f"{REPORTS}/rounds.csv",
+        FILES.rounds,
     log:
-        f"{RESULTS}/logs/report/collect_rounds.log",
+        FILES.report_log("collect_rounds"),
     conda:
         "../../envs/sdd.yaml"
     resources:
         runtime=short_minutes,
         mem_mb=2000,
     params:
-        spec=studies.params(
-            {
-                "config": STUDY.chain_config,
-                "carbon_intensity": config["energy"]["carbon_intensity"],
-            },
-            "collect_rounds",
-        ),
+        spec=param(catalogue.collect_spec(STUDY)),
     message:
         "Collecting every round of {STUDY.name}"
     shell:
-        "python -m sdd collect_rounds --spec {params.spec:q} --first {input.rounds[0]}"
-        " --output {output} --log {log}"
+        "python -m sdd collect_rounds --spec {params.spec:q} --first {input.rounds[0]:q}"
+        " --output {output:q} --log {log:q}"
 
 
 # A rule for each table and figure, since a caption's path takes no wildcards.
-for name in STUDY.tables():
+for entry in catalogue.shown_tables(STUDY):
 
     rule:
         name:
-            f"table_{name.removeprefix('table')}"
+            f"table_{entry.name.removeprefix('table')}"
         input:
-            rounds=f"{REPORTS}/rounds.csv",
+            rounds=FILES.rounds,
         output:
             csv=report(
-                f"{REPORTS}/tables/{name}.csv",
-                caption=f"../report/{name}.rst",
+                FILES.table(entry.name),
+                caption=f"../report/{entry.name}.rst",
                 category="Tables",
-                labels={"table": name},
+                labels={"table": entry.name},
             ),
-            others=multiext(f"{REPORTS}/tables/{name}", ".md", ".tex"),
+            others=[FILES.table(entry.name, suffix) for suffix in ("md", "tex")],
         log:
-            f"{RESULTS}/logs/report/{name}.log",
+            FILES.report_log(entry.name),
         conda:
             "../../envs/sdd.yaml"
         resources:
             runtime=short_minutes,
             mem_mb=2000,
         params:
-            spec=table_spec(name),
+            spec=param(catalogue.report_spec(STUDY, entry)),
         message:
-            f"Table {name}"
+            f"Table {entry.name}"
         shell:
-            "python -m sdd table --spec {params.spec:q} --rounds {input.rounds}"
-            " --output {output.csv} --log {log}"
+            "python -m sdd table --spec {params.spec:q} --rounds {input.rounds:q}"
+            " --output {output.csv:q} --log {log:q}"
 
 
-for name in STUDY.figures():
-    stage = "figure_of_weights" if name == "figure4_weights" else "figure"
+for entry in catalogue.shown_figures(STUDY):
+    read = [FILES.round(c.path, number) for c, number in entry.weights(STUDY)]
 
     rule:
         name:
-            name
+            entry.name
         input:
-            rounds=f"{REPORTS}/rounds.csv",
-            metrics=histograms() if stage == "figure_of_weights" else [],
-            weights=ancient(
-                histograms("model.safetensors") if stage == "figure_of_weights" else []
-            ),
+            rounds=FILES.rounds,
+            metrics=[files.facts for files in read],
+            weights=ancient([files.data for files in read]),
         output:
             png=report(
-                f"{REPORTS}/figures/{name}.png",
-                caption=f"../report/{name}.rst",
+                FILES.figure(entry.name),
+                caption=f"../report/{entry.name}.rst",
                 category="Figures",
-                labels={"figure": name},
+                labels={"figure": entry.name},
             ),
-            pdf=f"{REPORTS}/figures/{name}.pdf",
+            pdf=FILES.figure(entry.name, "pdf"),
         log:
-            f"{RESULTS}/logs/report/{name}.log",
+            FILES.report_log(entry.name),
         conda:
             "../../envs/sdd.yaml"
         resources:
             runtime=short_minutes,
             mem_mb=2000,
         params:
-            stage=stage,
-            spec=figure_spec(name, stage),
+            spec=param(catalogue.report_spec(STUDY, entry)),
         message:
-            f"Figure {name}"
+            f"Figure {entry.name}"
         shell:
-            "python -m sdd {params.stage} --spec {params.spec:q} --rounds {input.rounds}"
-            " --output {output.png} --log {log} {input.metrics}"
+            "python -m sdd figure --spec {params.spec:q} --rounds {input.rounds:q}"
+            " --output {output.png:q} --log {log:q} {input.metrics:q}"
 
 
 rule study_config:
     output:
-        f"{REPORTS}/study.json",
+        FILES.study_config,
     log:
-        f"{RESULTS}/logs/report/study_config.log",
+        FILES.report_log("study_config"),
     localrule: True
     conda:
         "../../envs/sdd.yaml"
     params:
-        config=studies.canonical(STUDY.lasting_config),
+        config=canonical(STUDY.lasting_config),
     message:
         "The study's whole config"
     shell:
-        "echo {params.config:q} > {output}.part 2> {log} && mv {output}.part {output}"
+        "echo {params.config:q} > {output:q}.part 2> {log:q} && mv {output:q}.part {output:q}"
 
 
 rule html_report:
     input:
-        config=f"{REPORTS}/study.json",
-        results=[tables(), figures()],
-        captions=local(captions()),
+        config=FILES.study_config,
+        results=[tables("csv"), figures("png")],
+        # Relative, like all other paths: a study whose folder has moved is still up to date.
+        captions=local(
+            [
+                relpath(f"{workflow.basedir}/workflow/report/{name}.rst")
+                for name in ("workflow", *catalogue.captions(STUDY))
+            ]
+        ),
     output:
-        f"{REPORTS}/report.html",
+        FILES.html,
     log:
-        f"{RESULTS}/logs/report/html_report.log",
+        FILES.report_log("html_report"),
     localrule: True
     conda:
         "../../envs/sdd.yaml"
     message:
         "HTML report of {STUDY.name}"
     shell:
-        "snakemake --nolock --configfile {input.config} --report {output}"
-        " -- {input.results} 2> {log}"
+        "snakemake --nolock --configfile {input.config:q} --report {output:q}"
+        " -- {input.results:q} 2> {log:q}"

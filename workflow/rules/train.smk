@@ -5,10 +5,10 @@ rule train_dense:
         teacher=[],
         teacher_logits=[],
     output:
-        weights=f"{CHAIN}/round00/model.safetensors",
-        metrics=f"{CHAIN}/round00/metrics.json",
+        weights=FILES.round("{chain}", 0).data,
+        metrics=FILES.round("{chain}", 0).facts,
     log:
-        f"{RESULTS}/logs/chains/{{chain}}/round00.log",
+        FILES.round("{chain}", 0).log,
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/ce-[^/]+/seed\d+",
     conda:
@@ -17,22 +17,22 @@ rule train_dense:
     resources:
         trainings=1,
         gpu=uses_gpu(),
-        device=config["device"],
-        sharing=config["trainings_per_gpu"],
+        device=SETTINGS.device,
+        sharing=SETTINGS.trainings_per_gpu,
         ahead=rounds_ahead,
-        save_every=config["save_every"],
+        save_every=SETTINGS.save_every,
         runtime=training_minutes,
         mem_mb=training_memory,
     params:
-        spec=round_spec,
-        state=f"{RESULTS}/.state",
+        spec=round_param,
+        state=FILES.state,
     message:
         "Round 00 of {wildcards.chain}"
     shell:
-        "python -m sdd train_round --spec {params.spec:q} --dataset {input.dataset}"
-        " --labels {input.labels} --parent {input.parent} --teacher {input.teacher}"
-        " --teacher_logits {input.teacher_logits} --output {output.metrics} --log {log}"
-        " --state {params.state} --ahead {resources.ahead}"
+        "python -m sdd train_round --spec {params.spec:q} --dataset {input.dataset:q}"
+        " --labels {input.labels:q} --parent {input.parent:q} --teacher {input.teacher:q}"
+        " --teacher_logits {input.teacher_logits:q} --output {output.metrics:q} --log {log:q}"
+        " --state {params.state:q} --ahead {resources.ahead}"
         " --save_every {resources.save_every} --device {resources.device}"
         " --sharing {resources.sharing}"
 
@@ -44,10 +44,10 @@ use rule train_dense as prune_retrain with:
         teacher=[],
         teacher_logits=[],
     output:
-        weights=f"{CHAIN}/round{{round}}/model.safetensors",
-        metrics=f"{CHAIN}/round{{round}}/metrics.json",
+        weights=FILES.round("{chain}", "{round}").data,
+        metrics=FILES.round("{chain}", "{round}").facts,
     log:
-        f"{RESULTS}/logs/chains/{{chain}}/round{{round}}.log",
+        FILES.round("{chain}", "{round}").log,
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/ce-[^/]+/seed\d+",
         round=r"(?!00)\d\d+",

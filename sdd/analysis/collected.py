@@ -1,0 +1,127 @@
+"""The rounds of a study, as rounds.csv has them: chains, curves over seeds, outcomes of a rule.
+
+Deviations are the sample standard deviation (ddof = 1) over seeds. What was not measured stays NaN
+and is never 0.
+"""
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from sdd.analysis.descent import Choice, best_round, stop_early, valley
+from sdd.study.settings import EarlyStopping
+
+# What makes a setting; its chains differ in their seed only.
+SETTING = [
+    "dataset", "noise", "model", "weight_decay",
+    "teacher", "teacher_model", "teacher_objective", "alpha", "temperature",
+]  # fmt: skip
+COSTS = ["flops", "co2_g"]
+
+# What `valleys` says of a place on a chain, and the columns that it is taken from.
+PLACE = {"round": "round", "sparsity": "sparsity", "accuracy": "test_accuracy"}
+
+
+def chains(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Every chain once, however many experiments share it, with its rounds in order."""
+    frame = rounds.drop_duplicates(["chain", "round"]).sort_values([*SETTING, "seed", "round"])
+    twins = frame[frame.duplicated([*SETTING, "seed", "round"], keep=False)]
+    if len(twins):
+        raise ValueError(
+            "chains that rounds.csv cannot tell apart: " + ", ".join(sorted(set(twins.chain)))
+        )
+    return frame.reset_index(drop=True)
+
+
+def curve(rounds: pd.DataFrame, column: str) -> pd.DataFrame:
+    """One setting over its seeds: sparsity, mean, deviation and n of every round with a value."""
+    known = rounds.dropna(subset=[column])
+    by_round = known.groupby("round")
+    values = by_round[column]
+    return pd.DataFrame(
+        {
+            "sparsity": by_round["sparsity"].mean(),
+            "mean": values.mean(),
+            "deviation": values.std(),
+            "n": values.count(),
+        }
+    )
+
+
+def outcomes(rounds: pd.DataFrame, choose: Callable[[Sequence[float]], Choice]) -> pd.DataFrame:
+    """One row a chain: the model that a rule keeps, and everything that had to be trained for it.
+
+    `choose` sees validation accuracy only. The costs of a distilled chain's teacher, which the
+    paper leaves out, stand apart: round 0 for a dense teacher, the whole chain for the best one,
+    and its logits, where they were tabulated (else its passes are in the student's rounds).
+    """
+    by_chain = dict(tuple(rounds.groupby("chain", sort=False)))
+    rows = []
+    for name, chain in by_chain.items():
+        choice = choose(chain.validation_accuracy.to_list())
+        kept, billed = chain.iloc[choice.kept], chain.iloc[: choice.last + 1]
+        own = billed[COSTS].sum(skipna=False)
+        teacher = pd.Series(0.0, COSTS)
+        if kept.teacher != "none":
+            trained = by_chain.get(kept.teacher_chain, chain.iloc[:0])
+            trained = trained.dropna(subset=["validation_accuracy"])
+            trained = trained[trained["round"] == 0] if kept.teacher == "dense" else trained
+            teacher = trained[COSTS].sum(skipna=False, min_count=1)
+            if not pd.isna(kept.teacher_logits_flops):
+                teacher += [kept[f"teacher_logits_{cost}"] for cost in COSTS]
+        rows.append(
+            {
+                **kept[[*SETTING, "seed", "sparsity", "test_accuracy", "validation_accuracy"]],
+                "chain": name,
+                "kept_round": choice.kept,
+                "last_round": choice.last,
+                "stopped": choice.ended_early,
+                **own,
+                **teacher.add_prefix("teacher_"),
+                **(own + teacher).add_prefix("total_"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def best_outcomes(rounds: pd.DataFrame) -> pd.DataFrame:
+    return outcomes(rounds, best_round)
+
+
+def stopped_outcomes(rounds: pd.DataFrame, rule: EarlyStopping) -> pd.DataFrame:
+    return outcomes(rounds, lambda validation: stop_early(validation, rule))
+
+
+def valleys(rounds: pd.DataFrame, tolerance: float) -> pd.DataFrame:
+    """One row a chain: its dense and its last test accuracy, its valley and the peak behind it."""
+    rows = []
+    for _, chain in rounds.groupby("chain", sort=False):
+        found, known = valley(chain.test_accuracy), chain.dropna(subset=["test_accuracy"])
+        places = {"valley": chain.iloc[found.bottom], "peak": chain.iloc[found.after]}
+        rows.append(
+            {
+                "seed": chain.seed.iloc[0],
+                "dense_accuracy": known.test_accuracy.iloc[0],
+                "final_accuracy": known.test_accuracy.iloc[-1],
+                "depth": found.depth,
+                "exists": found.exists(tolerance),
+                **{
+                    f"{name}_{short}": place[column]
+                    for name, place in places.items()
+                    for short, column in PLACE.items()
+                },
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def over_seeds(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, float]:
+    """Mean and deviation of each column; one seed without a value leaves both unknown."""
+    return {
+        f"{column}_{name}": statistic
+        for column in columns
+        for name, statistic in (
+            ("mean", rows[column].mean(skipna=False)),
+            ("deviation", rows[column].std(skipna=False)),
+        )
+    }

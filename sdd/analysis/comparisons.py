@@ -1,0 +1,87 @@
+"""The two comparisons of the paper: chains that differ in weight decay, or in their teacher only.
+
+All functions take chains as `sdd.analysis.collected.chains` returns them.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from sdd.analysis.collected import curve, stopped_outcomes
+from sdd.analysis.descent import valley
+from sdd.study.settings import EarlyStopping
+
+
+class WeightDecays(NamedTuple):
+    """Chains without a teacher that differ in nothing but weight decay (and seed)."""
+
+    dataset: str
+    noise: str
+    model: str
+    rounds: pd.DataFrame
+    base: float  # the smallest weight decay
+    weight_decay: float  # lambda_opt
+
+
+def with_weight_decays(
+    rounds: pd.DataFrame,
+) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
+    """The chains of every (data set, noise, model) that has several weight decays, no teacher."""
+    vanilla = rounds[rounds.teacher == "none"]
+    for key, group in vanilla.groupby(["dataset", "noise", "model"]):
+        if group.weight_decay.nunique() > 1:
+            yield key, group
+
+
+def weight_decays(rounds: pd.DataFrame, rule: EarlyStopping) -> Iterator[WeightDecays]:
+    for key, group in with_weight_decays(rounds):
+        optimal = optimal_weight_decay(group, rule)
+        yield WeightDecays(*key, group, group.weight_decay.min(), optimal)
+
+
+def optimal_weight_decay(rounds: pd.DataFrame, rule: EarlyStopping) -> float:
+    """Choose lambda_opt, by validation accuracy alone.
+
+    The paper means by it the lambda at which the valley vanishes; beyond it, accuracy only drops.
+    So: among the lambdas whose mean curve has no valley deeper than the rule's tolerance, and
+    whose early stopped model is no worse than that of the smallest lambda, the one with the best
+    early stopped model. Where none is like that (the paper's ResNet-18), the best early stopped
+    model of all. Ties go to the smaller lambda.
+    """
+    stopped = stopped_outcomes(rounds, rule).groupby("weight_decay").validation_accuracy.mean()
+    depth = rounds.groupby("weight_decay")[["round", "sparsity", "validation_accuracy"]].apply(
+        lambda chains: valley(curve(chains, "validation_accuracy")["mean"]).depth
+    )
+    dodged = stopped[(depth <= rule.tolerance) & (stopped >= stopped.iloc[0])]
+    return float((dodged if len(dodged) else stopped).idxmax())
+
+
+# What makes a student's teaching.
+TEACHING = ["teacher_model", "teacher_objective", "alpha", "temperature"]
+
+
+class Distilled(NamedTuple):
+    """A student on its own and behind its teachers, all else equal."""
+
+    dataset: str
+    noise: str
+    model: str
+    weight_decay: float
+    teacher_model: str
+    teacher_objective: str
+    alpha: float
+    temperature: float
+    vanilla: pd.DataFrame
+    dense: pd.DataFrame
+    best: pd.DataFrame
+
+
+def distillations(rounds: pd.DataFrame) -> Iterator[Distilled]:
+    same = ["dataset", "noise", "model", "weight_decay"]
+    vanilla = dict(tuple(rounds[rounds.teacher == "none"].groupby(same)))
+    distilled = rounds[rounds.teacher != "none"]
+    for key, group in distilled.groupby([*same, *TEACHING], dropna=False):
+        if key[: len(same)] in vanilla:
+            dense, best = (group[group.teacher == kind] for kind in ("dense", "best"))
+            yield Distilled(*key, vanilla[key[: len(same)]], dense, best)

@@ -1,0 +1,130 @@
+"""What others have measured: the paper's printed tables, and points read off published figures.
+
+Pure Python: the plan counts FLOPs like the paper, and must not wait for pandas.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# The methods of the paper's tables, by which their rows are found.
+VANILLA, STOPPED, OPTIMAL = "no early stop", "early stop", "lambda_opt, early stop"
+DENSE, BEST = "dense teacher, early stop", "best teacher, early stop"
+
+
+class Printed(NamedTuple):
+    """A row of the paper's tables 1 and 2; `trainings` is inferred from its FLOPs."""
+
+    trainings: int
+    flops: float
+    co2_g: float
+    test_accuracy: float  # percent
+    deviation: float
+    sparsity: float  # percent
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One of the paper's tables, under the names that this project has for its setting."""
+
+    title: str
+    dataset: str
+    noise: str
+    model: str
+    macs: float  # multiply-accumulates an image, forward
+    epochs: int
+    rows: dict[str, Printed]
+
+    def beside(self, dataset: str, noise: str, model: str, method: str) -> dict[str, float]:
+        """Columns with its row of that method; NaN where it has none for this setting."""
+        same = (dataset, noise, model) == (self.dataset, self.noise, self.model)
+        row = self.rows[method] if same else None
+        names = {
+            "paper_flops": "flops",
+            "paper_co2_g": "co2_g",
+            "paper_test_accuracy_mean": "test_accuracy",
+            "paper_test_accuracy_deviation": "deviation",
+            "paper_sparsity": "sparsity",
+        }
+        return {name: getattr(row, field, float("nan")) for name, field in names.items()}
+
+
+TABLE_1 = PaperTable(
+    "ViT, CIFAR-10, 10 %", "cifar10", "symmetric-0.1", "vit", macs=641.0e6, epochs=200,
+    rows={
+        VANILLA: Printed(23, 443.68e15, 563.5, 74.47, 0.01, 99.26),
+        STOPPED: Printed(15, 289.33e15, 367.5, 68.07, 0.02, 95.60),
+        OPTIMAL: Printed(10, 192.89e15, 245.0, 71.48, 0.06, 86.58),
+    },
+)  # fmt: skip
+TABLE_2 = PaperTable(
+    "VGG-like, CIFAR-10, 20 %", "cifar10", "symmetric-0.2", "vgg-5-5", macs=67.2e6, epochs=160,
+    rows={
+        VANILLA: Printed(30, 48.84e15, 510, 74.52, 1.20, 99.62),
+        STOPPED: Printed(3, 4.88e15, 51, 60.23, 3.37, 36.00),
+        DENSE: Printed(22, 35.82e15, 374, 81.52, 1.85, 99.26),
+        BEST: Printed(22, 35.82e15, 374, 86.89, 0.16, 99.26),
+    },
+)  # fmt: skip
+
+
+def paper_flops(trainings: int, epochs: int, macs: float, images: int = 50_000) -> float:
+    """FLOPs as the paper counts them, inferred from its tables.
+
+    Every round counts as dense; a forward pass costs 1 MAC, a backward pass 2, and a MAC counts
+    as one operation.
+    """
+    return trainings * epochs * images * 3 * macs
+
+
+Points = tuple[tuple[float, float], ...]
+
+
+class ReadOff(NamedTuple):
+    """Points (sparsity, test accuracy), both in percent, read off a published figure."""
+
+    dataset: str
+    noise: str
+    model: str
+    source: str
+    points: Points
+
+
+def _rounds(dense: float, *later: tuple[int, float]) -> Points:
+    """The paper's points, known by round: each prunes 20 % of what is left."""
+    return tuple((100 * (1 - 0.8**r), accuracy) for r, accuracy in ((0, dense), *later))
+
+
+PAPER, HE = "the paper, read off its fig. 2", "He et al. 2022, read off"
+READ_OFF = [
+    # +-0.2 points; valley, peak and last round.
+    *(
+        ReadOff(dataset, noise, "vit", PAPER, points)
+        for dataset, noise, points in (
+            ("cifar10", "symmetric-0.1", _rounds(70.9, (14, 68.1), (22, 74.5), (30, 63.5))),
+            ("cifar10", "symmetric-0.2", _rounds(64.1, (13, 58.9), (22, 71.3), (30, 62.3))),
+            ("cifar10", "symmetric-0.5", _rounds(42.8, (14, 33.7), (25, 61.3), (30, 36.4))),
+            ("cifar100", "symmetric-0.1", _rounds(45.1, (12, 43.3), (20, 47.3), (30, 27.5))),
+            ("cifar100", "symmetric-0.2", _rounds(39.2, (12, 36.1), (21, 44.1), (30, 26.8))),
+            ("cifar100", "symmetric-0.5", _rounds(23.5, (13, 19.8), (22, 31.5), (30, 15.7))),
+            ("cifar100n", "human", _rounds(36.6, (12, 33.9), (21, 40.4), (30, 22.3))),
+        )
+    ),
+    # +-0.3 points; valley and peak.
+    *(
+        ReadOff(dataset, "symmetric-0.2", model, HE, points)
+        for dataset, model, points in (
+            ("mnist", "lenet-300-100", ((0, 83.4), (89.3, 76.6), (98.85, 95.4))),
+            ("cifar10", "resnet18", ((0, 83.3), (98.2, 78.2), (99.53, 87.7))),
+            ("cifar100", "resnet18", ((0, 60.5), (97.2, 54.3), (99.08, 59.7))),
+        )
+    ),
+]
+
+
+def read_off(dataset: str, noise: str, model: str) -> Iterator[tuple[str, Points]]:
+    """(source, points) of every published curve of that setting."""
+    noise = "human" if noise.startswith("human-") else noise
+    for known in READ_OFF:
+        if (known.dataset, known.noise, known.model) == (dataset, noise, model):
+            yield known.source, known.points

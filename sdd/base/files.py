@@ -1,0 +1,104 @@
+"""Files that appear whole or not at all, and are read back with a name to every failure."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sdd.base.errors import DataError, DiskFull
+from sdd.base.records import from_dict
+
+Record = TypeVar("Record")
+
+CHECKSUM = "checksum"  # the key of a JSON file's own sha256
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: the same settings always give the same text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder that becomes `path` when the block ends well.
+
+    Raises DiskFull when there is no room for it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)  # mkstemp's 0600 would hide results from a group's members
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except Exception as error:
+        if is_full(error):
+            raise DiskFull(
+                f"{path} cannot be written: the disk is full. Free some space and run snakemake "
+                "again; what was finished is kept."
+            ) from None
+        raise
+
+
+def is_full(error: Exception) -> bool:
+    """Whether a disk or a quota is full. safetensors reports it in words only."""
+    return any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes `value` with its own checksum, which `read_json` insists on."""
+    with replacing(path) as temporary:
+        sealed = value | {CHECKSUM: _checksum(value)}
+        temporary.write_text(json.dumps(sealed, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises DataError, naming the file, when it is missing, damaged or not as it was written."""
+    try:
+        return parse_json(path.read_bytes(), path)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Run snakemake again to make it.") from None
+
+
+def parse_json(content: bytes, path: Path) -> dict[str, Any]:
+    """The `content` of the JSON file at `path`; errors as of `read_json`."""
+    repair = "Delete it and run snakemake again."
+    try:
+        value = json.loads(content)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} is damaged ({error}). {repair}") from None
+    if not isinstance(value, dict) or value.pop(CHECKSUM, None) != _checksum(value):
+        raise DataError(
+            f"{path} was altered, or made by another version: it does not match its checksum. "
+            f"{repair}"
+        )
+    return value
+
+
+def read_record(path: Path, kind: type[Record]) -> Record:
+    """The JSON file at `path` as a `kind` of record; errors as of `read_json`."""
+    value = read_json(path)
+    try:
+        return from_dict(kind, value)
+    except ValueError as error:
+        raise DataError(
+            f"{path} is not what this version writes ({error}). Delete it and run snakemake again."
+        ) from None
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,171 @@
+"""Where everything of a study lies: every folder and file name, in this one place.
+
+    resources/datasets/<dataset>/             a prepared data set, shared by all studies
+    results/<study>/labels/<dataset>/<noise>/seed<k>/
+    results/<study>/chains/<dataset>/<noise>/<model>/<objective>/seed<k>/round<rr>/
+    results/<study>/teachers/<chain>/<best or dense>/
+    results/<study>/logs/...                  a log for each of these
+    results/<study>/.state/                   what unfinished trainings go on from
+    reports/<study>/                          rounds.csv, tables, figures, report.html
+
+Paths are texts with forward slashes, relative to the working directory, as Snakemake has them;
+parts that it fills in may be given as they stand in a rule, such as "{chain}". What a job is given
+are JSON files with facts; the bulk beside such a file has its place by `data_of`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from sdd.base.errors import DataError
+
+DATASET, LABELS, METRICS, LOGITS = "dataset.json", "labels.json", "metrics.json", "logits.json"
+CHOICE, COST = "teacher.json", "cost.json"
+ROUNDS, STUDY, REPORT = "rounds.csv", "study.json", "report.html"
+
+_DATA = {
+    DATASET: "data.safetensors",
+    LABELS: "labels.safetensors",
+    METRICS: "model.safetensors",
+    LOGITS: "logits.safetensors",
+}
+
+RUN_LOCK = ".snakemake/run.lock"
+
+
+class Files(NamedTuple):
+    """What a job leaves: a JSON file with facts, the bulk that these vouch for, and its log."""
+
+    facts: str
+    data: str
+    log: str
+
+
+class LogitsFiles(NamedTuple):
+    """The same of teacher logits, and what they took to make."""
+
+    facts: str
+    data: str
+    log: str
+    cost: str
+
+
+def data_of(facts: Path) -> Path:
+    """The file beside `facts` that these facts are about: weights, images, labels, logits."""
+    return facts.with_name(_DATA[facts.name])
+
+
+def cost_of(logits: Path) -> Path:
+    """The file beside the facts on teacher logits that says what these took to make."""
+    return logits.with_name(COST)
+
+
+def round_name(number: int | str) -> str:
+    return f"round{number:02d}" if isinstance(number, int) else f"round{number}"
+
+
+def dataset(name: str) -> Files:
+    folder = f"resources/datasets/{name}"
+    return Files(f"{folder}/{DATASET}", f"{folder}/{_DATA[DATASET]}", f"{folder}/prepare.log")
+
+
+def root(path: Path, relative: str) -> Path:
+    """The folder from which `relative` leads to `path`. Raises DataError where it does not."""
+    whole = path.as_posix()
+    if whole != relative and not whole.endswith(f"/{relative}"):
+        raise DataError(f"{path} does not lie where a study keeps it: at .../{relative}.")
+    return Path(whole.removesuffix(relative) or ".")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one study, by its name."""
+
+    study: str
+
+    @property
+    def results(self) -> str:
+        return f"results/{self.study}"
+
+    @property
+    def reports(self) -> str:
+        return f"reports/{self.study}"
+
+    @property
+    def state(self) -> str:
+        return f"{self.results}/.state"
+
+    def labels(self, labels: str) -> Files:
+        """Of the labels at the path <dataset>/<noise>/seed<k>."""
+        folder = f"{self.results}/labels/{labels}"
+        log = f"{self.results}/logs/labels/{labels}.log"
+        return Files(f"{folder}/{LABELS}", f"{folder}/{_DATA[LABELS]}", log)
+
+    def round(self, chain: str, number: int | str) -> Files:
+        """Of a round of the chain at the path <dataset>/<noise>/<model>/<objective>/seed<k>."""
+        folder = f"{self.results}/chains/{chain}/{round_name(number)}"
+        log = f"{self.results}/logs/chains/{chain}/{round_name(number)}.log"
+        return Files(f"{folder}/{METRICS}", f"{folder}/{_DATA[METRICS]}", log)
+
+    def choice(self, chain: str) -> str:
+        """Which round of a chain is its best: facts only."""
+        return f"{self.results}/teachers/{chain}/best/{CHOICE}"
+
+    def choice_log(self, chain: str) -> str:
+        return f"{self.results}/logs/teachers/{chain}/best.log"
+
+    def teacher_logits(self, teacher: str, augmentation: str) -> LogitsFiles:
+        """Of a teacher at the path <chain>/<best or dense>."""
+        folder = f"{self.results}/teachers/{teacher}/logits-{augmentation}"
+        log = f"{self.results}/logs/teachers/{teacher}-logits-{augmentation}.log"
+        return LogitsFiles(
+            f"{folder}/{LOGITS}", f"{folder}/{_DATA[LOGITS]}", log, f"{folder}/{COST}"
+        )
+
+    @property
+    def rounds(self) -> str:
+        """The table of all rounds."""
+        return f"{self.reports}/{ROUNDS}"
+
+    @property
+    def study_config(self) -> str:
+        """The study's whole config."""
+        return f"{self.reports}/{STUDY}"
+
+    @property
+    def html(self) -> str:
+        return f"{self.reports}/{REPORT}"
+
+    def table(self, name: str, suffix: str = "csv") -> str:
+        return f"{self.reports}/tables/{name}.{suffix}"
+
+    def figure(self, name: str, suffix: str = "png") -> str:
+        return f"{self.reports}/figures/{name}.{suffix}"
+
+    def report_log(self, name: str) -> str:
+        return f"{self.results}/logs/report/{name}.log"
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """Where the unfinished rounds of one chain wait, in a study's folder of states."""
+
+    folder: Path
+
+    @classmethod
+    def of(cls, state: Path, chain: str) -> "ChainState":
+        return cls(state / chain.replace("/", "--"))
+
+    @property
+    def lock(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.lock")
+
+    def metrics(self, number: int) -> Path:
+        return self.folder / round_name(number) / METRICS
+
+    def log(self, number: int) -> Path:
+        return self.folder / round_name(number) / "training.log"
+
+    def sidecar(self, number: int) -> Path:
+        """Beside the round's folder, which is whole or does not count."""
+        return self.folder / f"{round_name(number)}.sidecar"

@@ -1,0 +1,46 @@
+"""What is known of prepared data sets and of labels: JSON files. Imports nothing that computes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdd.base.files import read_record
+from sdd.data.settings import LabelsSpec
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a prepared data set: `dataset.json`."""
+
+    name: str
+    source: str
+    classes: int
+    shape: tuple[int, int, int]  # channels, height, width
+    train: int  # images
+    test: int
+    mean: tuple[float, ...]  # of pixels in 0..1, a value a channel
+    std: tuple[float, ...]
+    human_noise_rates: dict[str, float]
+    bytes: int
+    sha256: str
+
+
+def read_facts(path: Path) -> DatasetFacts:
+    """Raises DataError, naming the file, when it is missing, damaged or of another version."""
+    return read_record(path, DatasetFacts)
+
+
+@dataclass(frozen=True)
+class LabelsFacts:
+    """What is known of a chain's labels: `labels.json`."""
+
+    spec: LabelsSpec
+    train_images: int
+    validation_images: int
+    realised_rate: float
+    dataset_sha256: str
+    sha256: str
+
+
+def read_label_facts(path: Path) -> LabelsFacts:
+    """Raises DataError, naming the file, when it is missing, damaged or of another version."""
+    return read_record(path, LabelsFacts)

@@ -1,0 +1,76 @@
+"""From the original files of a data set to one compact file; done once, before everything else."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sdd.base import layout
+from sdd.base.errors import DataError
+from sdd.base.files import replacing, sha256, write_json
+from sdd.base.names import load
+from sdd.base.records import to_dict
+from sdd.data.arrays import Arrays
+from sdd.data.datasets import DATASETS, Dataset
+from sdd.data.facts import DatasetFacts
+from sdd.data.settings import DatasetSpec
+
+
+def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFacts:
+    """Writes the facts of a data set to `output`, with its arrays beside them.
+
+    `folder` already holds the original files (see the data set's reader). Without one they are
+    downloaded to a folder beside `output`, and stay there for another time; they may be deleted.
+    Raises DataError, with what to do, where files are missing, damaged or do not fit together.
+    """
+    from safetensors.numpy import save_file
+
+    if spec.dataset not in DATASETS:
+        raise DataError(f"There is no data set {spec.dataset!r}. Known are: {', '.join(DATASETS)}.")
+    dataset = DATASETS[spec.dataset]
+    arrays: Arrays = load(dataset.reader)(dataset, output.parent / "download", folder)
+    _check(dataset, arrays)
+
+    data = layout.data_of(output)
+    output.unlink(missing_ok=True)  # never facts beside data of another time
+    with replacing(data) as temporary:
+        save_file(arrays, temporary)
+    facts = DatasetFacts(
+        name=dataset.name,
+        source=dataset.source,
+        classes=dataset.classes,
+        shape=dataset.shape,
+        train=dataset.train,
+        test=dataset.test,
+        mean=dataset.mean,
+        std=dataset.std,
+        human_noise_rates={
+            key.removeprefix("human_"): float(np.mean(labels != arrays["train_labels"]))
+            for key, labels in arrays.items()
+            if key.startswith("human_")
+        },
+        bytes=data.stat().st_size,
+        sha256=sha256(data),
+    )
+    write_json(output, to_dict(facts))
+    return facts
+
+
+def _check(dataset: Dataset, arrays: Arrays) -> None:
+    """Raises DataError unless images and labels are as many and as large as they should be."""
+    for part, count in (("train", dataset.train), ("test", dataset.test)):
+        if arrays[f"{part}_images"].shape != (count, *dataset.shape):
+            raise DataError(
+                f"{dataset.name}: {part}_images have the shape {arrays[f'{part}_images'].shape} "
+                f"instead of {(count, *dataset.shape)}. The original files are not those of this "
+                "data set; replace them."
+            )
+    for key, labels in arrays.items():
+        if key.endswith("_images"):
+            continue
+        count = dataset.test if key == "test_labels" else dataset.train
+        if labels.shape != (count,) or labels.min() < 0 or labels.max() >= dataset.classes:
+            raise DataError(
+                f"{dataset.name}: {key} do not fit: there must be {count:,} from 0 to "
+                f"{dataset.classes - 1}. The original files are not those of this data set; "
+                "replace them."
+            )

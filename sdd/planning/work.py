@@ -1,0 +1,147 @@
+"""The work that a study is: its jobs, what each takes, and what it waits for."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sdd.data.datasets import DATASETS
+from sdd.planning.rates import Rates, Setting
+from sdd.planning.schedule import Job
+from sdd.report.catalogue import shown_figures, shown_tables
+from sdd.study.chains import Chain
+from sdd.study.settings import OUTCOMES
+from sdd.study.study import Study
+
+# What jobs that train nothing take, in start-ups of a job that does (most of it `import torch`):
+# ratios of processor times on two cores of an AMD EPYC.
+LIGHT, TABLE, FIGURE, REPORT = 0.06, 0.4, 1.6, 2.8
+# Snakemake's own work for each job, in the same unit.
+ENGINE = 0.03
+
+
+@dataclass(frozen=True)
+class Work:
+    """How many rounds of each chain are already there, and up to where it is to be trained."""
+
+    first: Mapping[str, int]
+    stop: Mapping[str, int]
+    dense: bool = False  # whether every round takes as long as the dense one
+
+    def trainings(self, chain: Chain) -> int:
+        return max(0, self.stop[chain.path] - self.first[chain.path])
+
+
+def images(study: Study, chain: Chain) -> tuple[int, int, int]:
+    """How many images a round of it trains on, validates on and tests on."""
+    known = DATASETS[chain.dataset]
+    held_out = round(study.config.validation.fraction * known.train)
+    return known.train - held_out, held_out, known.test
+
+
+def passes(study: Study, student: Chain) -> int:
+    """How many images a teacher answers to for the table that its students look up."""
+    return OUTCOMES[student.recipe.augmentation] * images(study, student)[0]
+
+
+def training_seconds(
+    study: Study, chain: Chain, rates: Mapping[Setting, Rates], round: float
+) -> tuple[float, float]:
+    """Of one round: its training, as metrics.json tells it, and the evaluation after it.
+
+    An image's evaluation costs a third of a dense training step: the forward pass of three.
+    """
+    train, validation, test = images(study, chain)
+    rate = rates[Setting.of(chain)]
+    image_s = rate.seconds_an_image(round)
+    if chain.teacher and not study.tabulated(chain):  # the teacher is in the loop
+        image_s += rates[Setting.of(chain.teacher.chain)].seconds_an_image(0) / 3
+    training = rate.setup_s + chain.recipe.epochs * train * image_s
+    return training, (train + validation + test) * rate.seconds_an_image(0) / 3
+
+
+def tasks(study: Study, rates: Mapping[Setting, Rates], work: Work) -> list[Job]:
+    """The jobs of `work`, what each takes and waits for; none where nothing is left to train."""
+    todo = Todo(max(rate.start_s for rate in rates.values()))
+    for chain in study.chains.values():
+        if work.trainings(chain):
+            begin = _begin(study, chain, rates, work, todo) if work.first[chain.path] == 0 else None
+            for job in chain_tasks(study, chain, rates, work, begin):
+                todo.jobs[job.name] = job
+    if todo.jobs:
+        tables = [entry.name for entry in shown_tables(study)]
+        figures = [entry.name for entry in shown_figures(study)]
+        todo.add("collect", TABLE, list(todo.jobs))
+        for names, starts in ((tables, TABLE), (figures, FIGURE)):
+            for name in names:
+                todo.add(name, starts, ["collect"])
+        todo.add("report", REPORT, [*tables, *figures])
+    return list(todo.jobs.values())
+
+
+@dataclass
+class Todo:
+    """Jobs by name, as they are found; `start_s` is what starting one that trains takes."""
+
+    start_s: float
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    def add(self, name: str, starts: float, needs: Iterable[str]) -> str:
+        """A job of so many start-ups, unless it is there; it waits for what is to be done."""
+        if name not in self.jobs:
+            self.jobs[name] = Job(name, (starts + ENGINE) * self.start_s, self.waiting(needs))
+        return name
+
+    def waiting(self, needs: Iterable[str]) -> tuple[str, ...]:
+        return tuple(need for need in needs if need in self.jobs)
+
+
+def _begin(
+    study: Study, chain: Chain, rates: Mapping[Setting, Rates], work: Work, todo: Todo
+) -> str | None:
+    """The job that a chain's dense round waits for, added with what it waits for itself."""
+    if not chain.teacher:
+        return todo.add(f"labels {chain.labels}", 2 * LIGHT, [])  # with the data set
+    source, which = chain.teacher.chain.path, chain.teacher.which
+    begin = f"{source} 0"
+    if which == "best":
+        last = f"{source} {work.stop[source] - 1}"
+        begin = todo.add(f"teacher {chain.teacher.path}", LIGHT, [last])
+    if study.tabulated(chain):
+        logits = study.teacher_logits(chain).facts
+        if logits not in todo.jobs:
+            rate = rates[Setting.of(chain.teacher.chain)]
+            passing = passes(study, chain) * rate.seconds_an_image(0) / 3
+            whole = passing + (1 + ENGINE) * rate.start_s + rate.round_s
+            todo.jobs[logits] = Job(
+                logits, whole, todo.waiting([begin]), passing, joules(rate, passing)
+            )
+        begin = logits
+    return begin if begin in todo.jobs else None
+
+
+def chain_tasks(
+    study: Study, chain: Chain, rates: Mapping[Setting, Rates], work: Work, begin: str | None
+) -> Iterator[Job]:
+    """A chain's rounds, one after the other, the first after `begin`.
+
+    With `rounds_per_job` the first of a segment trains all of it, and the others fetch theirs.
+    """
+    rate, length = rates[Setting.of(chain)], study.config.rounds_per_job
+    first, stop = work.first[chain.path], work.stop[chain.path]
+    needs = (begin,) if begin else ()
+    for number in range(first, stop):
+        leader = number - (number - 1) % length if number else 0
+        if number == leader:
+            trained = range(number, min(number + length, stop) if number else 1)
+        else:  # the leader may have run some other time
+            trained = range(number, number + (leader < first))
+        each = [training_seconds(study, chain, rates, 0 if work.dense else n) for n in trained]
+        seconds = ENGINE * rate.start_s + (rate.start_s if each else LIGHT * rate.start_s)
+        seconds += sum(rate.round_s + training + evaluation for training, evaluation in each)
+        name = f"{chain.path} {number}"
+        trained_s = sum(training for training, _ in each)
+        yield Job(name, seconds, needs, trained_s, joules(rate, trained_s))
+        needs = (name,)
+
+
+def joules(rate: Rates, training_s: float) -> float:
+    return rate.power.watts * rate.power.pue * training_s if rate.power else 0.0

@@ -1,0 +1,24 @@
+"""The files of a figure."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from sdd.base.files import replacing
+from sdd.report.material import Material
+from sdd.report.style import STYLE
+
+
+def drawn(draw: Callable[[Material], Figure], material: Material) -> Figure:
+    """The figure that a builder draws, in the style of all of them."""
+    with matplotlib.rc_context(STYLE):
+        return draw(material)
+
+
+def write(figure: Figure, stem: Path | str) -> None:
+    """Write <stem>.png and <stem>.pdf; the same figure gives the same bytes."""
+    for suffix, dated in (("png", "Software"), ("pdf", "CreationDate")):
+        with matplotlib.rc_context(STYLE), replacing(Path(f"{stem}.{suffix}")) as temporary:
+            figure.savefig(temporary, format=suffix, metadata={dated: None})

@@ -1,0 +1,45 @@
+"""Figure 2: every noise of every model and data set, without a teacher, at the base lambda."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from sdd.analysis.paper import HE, PAPER, read_off
+from sdd.report.lines import line, seeds
+from sdd.report.material import Material
+from sdd.report.naming import noise_name
+from sdd.report.panels import label_left, legend, over_sparsity
+from sdd.report.sparsity_axis import spread
+from sdd.report.style import looks
+
+MARKERS = {PAPER: "D", HE: "h"}  # of what others have measured
+
+
+def draw(material: Material) -> Figure:
+    rounds = material.rounds
+    vanilla = _base(rounds[rounds.teacher == "none"])
+    if vanilla.empty:
+        raise ValueError("figure2_occurrence shows chains without a teacher; there are none")
+    by_noise = looks(sorted(rounds.noise.unique()), material.palette)
+    groups = list(vanilla.groupby(["model", "dataset"]))
+    figure, panels = over_sparsity(len(groups))
+    for axes, ((model, dataset), group) in zip(panels, groups, strict=True):
+        for noise, setting in group.groupby("noise"):
+            line(axes, setting, "test_accuracy", by_noise[noise], noise_name(noise))
+            for source, points in read_off(dataset, noise, model):
+                x, y = np.transpose(points)
+                axes.plot(
+                    spread(x), y, linestyle="none", marker=MARKERS[source], markersize=5,
+                    markerfacecolor="none", markeredgecolor=by_noise[noise].color, alpha=0.6,
+                    zorder=4, clip_on=False, label=source,
+                )  # fmt: skip
+        axes.set_title(f"{model}, {dataset}")
+    label_left(panels, "test accuracy [%]")
+    legend(figure, panels, seeds(vanilla))
+    return figure
+
+
+def _base(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Of every data set, noise and model, the chains with the smallest weight decay."""
+    smallest = rounds.groupby(["dataset", "noise", "model"]).weight_decay.transform("min")
+    return rounds[rounds.weight_decay == smallest]

@@ -1,0 +1,34 @@
+"""What a builder makes its table or figure from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sdd.analysis.collected import chains
+from sdd.report.specs import ReportSpec
+from sdd.study.settings import EarlyStopping
+
+
+@dataclass(frozen=True)
+class Material:
+    """The study's chains, and what the builder's entry in the catalogue says that it uses."""
+
+    rounds: pd.DataFrame  # of `sdd.analysis.collected.chains`
+    early_stopping: EarlyStopping | None = None
+    palette: str | None = None
+    weights: tuple[Path, ...] = ()  # metrics of rounds, with the rounds' weights beside them
+
+    @classmethod
+    def of(cls, spec: ReportSpec, rounds: Path, weights: Iterable[Path] = ()) -> "Material":
+        """Of a table's or figure's spec and its input files; `rounds` is rounds.csv."""
+        frame = chains(pd.read_csv(rounds))
+        return cls(frame, spec.early_stopping, spec.palette, tuple(weights))
+
+    @property
+    def rule(self) -> EarlyStopping:
+        """Of early stopping; a valley no deeper than its tolerance counts as noise."""
+        if self.early_stopping is None:
+            raise ValueError("no rule of early stopping: the catalogue says that it is not used")
+        return self.early_stopping

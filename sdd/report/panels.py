@@ -1,0 +1,56 @@
+"""Grids of panels, and the one legend below them."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sdd.report.sparsity_axis import spread_sparsity
+from sdd.report.style import COLUMN, PAGE
+
+
+def grid(count: int, height: float = 2.1) -> tuple[Figure, list[Axes]]:
+    """At most three panels in a row, as wide as a column or, from two on, a page."""
+    across = 2 if count == 4 else min(count, 3)
+    down = -(-count // across)
+    size = (COLUMN if across == 1 else PAGE, height * down + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return figure, panels[:count]
+
+
+def over_sparsity(count: int, height: float = 2.1) -> tuple[Figure, list[Axes]]:
+    """The same, with an axis of sparsities in each panel."""
+    figure, panels = grid(count, height)
+    for axes in panels:
+        spread_sparsity(axes)
+    return figure, panels
+
+
+def label_left(panels: Sequence[Axes], label: str) -> None:
+    for axes in panels:
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel(label)
+
+
+def legend(figure: Figure, panels: Sequence[Axes], title: str) -> None:
+    """One legend for all panels, below them and so never on top of the data."""
+    named = {
+        label: handle
+        for axes in panels
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    inches = 0.6 + 0.058 * max(map(len, named))  # of the widest entry, roughly
+    # Lines first, single marks behind them.
+    named = dict(sorted(named.items(), key=lambda entry: entry[1].get_linestyle() == "None"))
+    columns = max(1, min(len(named), int(figure.get_figwidth() / inches)))
+    figure.legend(
+        named.values(),
+        named.keys(),
+        loc="outside lower center",
+        ncols=columns,
+        title=title,
+        title_fontsize=7,
+    )

@@ -1,0 +1,131 @@
+"""Tables for reading: one unit for all FLOPs, means with deviations, what rows share said once."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from sdd.analysis.collected import COSTS
+from sdd.report.naming import noise_name
+
+# Header and decimals (None: four significant digits) of each column, its prefixes taken off.
+HEADERS: dict[str, tuple[str, int | None]] = {
+    "dataset": ("data set", None),
+    "noise": ("label noise", None),
+    "weight_decay": ("λ", None),
+    "lambda_opt": ("λ_opt", None),
+    "teacher_model": ("teacher's model", None),
+    "teacher_objective": ("teacher's objective", None),
+    "alpha": ("α", None),
+    "temperature": ("τ", None),
+    "n": ("seeds", 0),
+    "early_stop": ("early stop", None),
+    "flops": ("training cost [{unit}]", None),
+    "co2_g": ("CO2 [g]", None),
+    "test_accuracy": ("test accuracy [%]", 2),
+    "sparsity": ("sparsity [%]", 2),
+    "depth": ("valley depth [points]", 2),
+    "mean_curve_depth": ("depth of the mean curve [points]", 2),
+    "valleys": ("seeds with a valley", 0),
+    "dense_accuracy": ("dense [%]", 2),
+    "valley_round": ("valley: round", 1),
+    "valley_sparsity": ("valley: sparsity [%]", 2),
+    "valley_accuracy": ("valley: accuracy [%]", 2),
+    "peak_round": ("peak: round", 1),
+    "peak_sparsity": ("peak: sparsity [%]", 2),
+    "peak_accuracy": ("peak: accuracy [%]", 2),
+    "final_accuracy": ("last round [%]", 2),
+    "interpolates_to": ("fits noisy labels to [%]", 2),
+    "light_to": ("light phase to [%]", 2),
+    "critical_to": ("critical phase to [%]", 2),
+    "sweet_to": ("sweet phase to [%]", 2),
+    "collapsed_to": ("collapsed phase to [%]", 2),
+    "tolerance": ("tolerance [points]", None),
+    "own_rule": ("this study's rule", None),
+    "stopped": ("seeds stopped", 0),
+    "last_round": ("last round trained", 1),
+    "kept_round": ("round kept", 1),
+    "cost_share": ("share of the whole chain [%]", 1),
+    "saved": ("saved of a whole chain [%]", 1),
+    "ours": ("ours", 1),
+    "paper": ("paper", 1),
+    "paper_setting": ("paper's setting", None),
+}
+TEACHING_HEADERS = {"teacher's model", "teacher's objective", "α", "τ"}
+SETTING_HEADERS = {"data set", "label noise", "model", "λ", "teacher", *TEACHING_HEADERS}
+OWNERS = {"paper_": "paper: ", "teacher_": "teacher's ", "total_": "total "}
+UNITS = {1e15: "PFLOPs", 1e12: "TFLOPs", 1e9: "GFLOPs", 1e6: "MFLOPs", 1.0: "FLOPs"}
+
+
+def shared(lines: list[list[str]]) -> tuple[str, list[str], list[list[str]]]:
+    """What the setting of all rows, or of all that have a teacher, shares; and the rest."""
+    if len(lines) <= 2:
+        return "", lines[0], lines[1:]
+    everywhere, taught, columns = [], [], []
+    for name, *cells in zip(*lines, strict=True):
+        values = set(cells) - {"-"} if name in TEACHING_HEADERS else set(cells)
+        if name not in SETTING_HEADERS or len(values) > 1:
+            columns.append([name, *cells])
+        elif values:
+            (taught if "-" in cells else everywhere).append(f"{name} {values.pop()}")
+    sentences = [
+        f"{who}: {'; '.join(what)}."
+        for who, what in (("Everywhere", everywhere), ("With a teacher", taught))
+        if what
+    ]
+    header, *rows = (list(line) for line in zip(*columns, strict=True))
+    return " ".join(sentences), header, rows
+
+
+def readable(frame: pd.DataFrame) -> list[list[str]]:
+    """The header and the rows as text: means with deviations, one unit for all FLOPs.
+
+    Columns without any value are left out, except for costs, which say that nobody measured them.
+    """
+    flops = frame.filter(regex=r"(^|_)flops(_mean)?$").max().max()
+    scale = next((unit for unit in UNITS if flops >= unit), 1.0)
+    columns = []
+    for name in frame:
+        base = name.removesuffix("_mean")
+        measured = base.endswith((*COSTS, "ours")) and not base.startswith("paper_")
+        if name.endswith("_deviation") or (frame[name].isna().all() and not measured):
+            continue
+        owner = next((o for o in OWNERS if base.startswith(o) and base not in HEADERS), "")
+        header, digits = HEADERS.get(base.removeprefix(owner), (base.replace("_", " "), None))
+        values = frame[name] / scale if base.endswith("flops") else frame[name]
+        missing = "not measured" if measured else "-"
+        if f"{base}_deviation" in frame:
+            spread = frame[f"{base}_deviation"] / (scale if base.endswith("flops") else 1)
+            cells = [
+                _plus_minus(*pair, digits, missing) for pair in zip(values, spread, strict=True)
+            ]
+        else:
+            cells = [_cell(value, digits, missing) for value in values]
+        if name == "noise":
+            cells = [noise_name(cell) for cell in cells]
+        columns.append([OWNERS.get(owner, "") + header.format(unit=UNITS[scale]), *cells])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _cell(value: Any, digits: int | None, missing: str = "-") -> str:
+    if pd.isna(value) or value == "":
+        return missing
+    if pd.api.types.is_bool(value):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    return f"{value:.4g}" if digits is None else f"{value:.{digits}f}"
+
+
+def _plus_minus(mean: float, deviation: float, digits: int | None, missing: str) -> str:
+    """Both with the same decimals: `digits`, or as many as show four digits of the mean.
+
+    One seed has no deviation.
+    """
+    if pd.isna(mean):
+        return missing
+    if pd.isna(deviation):
+        return _cell(mean, digits)
+    if digits is None:
+        digits = max(0, 3 - math.floor(math.log10(abs(mean)))) if mean else 0
+    return f"{_cell(mean, digits)} ± {_cell(deviation, digits)}"

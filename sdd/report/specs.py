@@ -1,0 +1,29 @@
+"""The spec of a table or figure: what it depends on beside its input files."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sdd.base.records import from_dict, to_dict
+from sdd.study.settings import EarlyStopping
+
+
+@dataclass(frozen=True)
+class ReportSpec:
+    """Of the config only what the entry of the catalogue says that the builder uses.
+
+    The builder, "module:function", stands here so that the job needs no catalogue: a new entry
+    draws nothing but itself.
+    """
+
+    name: str
+    builder: str
+    early_stopping: EarlyStopping | None = None
+    palette: str | None = None
+    code: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ReportSpec":
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in to_dict(self).items() if value is not None}

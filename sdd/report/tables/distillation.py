@@ -1,0 +1,38 @@
+"""Table 2 of the paper: a student on its own and behind its teachers, whose costs stand apart."""
+
+from typing import Any
+
+from sdd.analysis.collected import COSTS, best_outcomes, over_seeds, stopped_outcomes
+from sdd.analysis.comparisons import TEACHING, distillations
+from sdd.analysis.paper import BEST, DENSE, STOPPED, TABLE_2, VANILLA
+from sdd.report.material import Material
+
+
+def build(material: Material) -> list[dict[str, Any]]:
+    rounds, rows = material.rounds, []
+    best, stopped = best_outcomes(rounds), stopped_outcomes(rounds, material.rule)
+    for group in distillations(rounds):
+        for method, kept, source in (
+            (VANILLA, best, group.vanilla),
+            (STOPPED, stopped, group.vanilla),
+            (DENSE, stopped, group.dense),
+            (BEST, stopped, group.best),
+        ):
+            seeds = kept[kept.chain.isin(source.chain)]
+            if seeds.empty:
+                continue
+            distilled = method in (DENSE, BEST)
+            rows.append(
+                {
+                    **dict(zip(group._fields[:4], group[:4], strict=True)),
+                    "early_stop": method != VANILLA,
+                    "teacher": seeds.teacher.iloc[0],
+                    **{name: getattr(group, name) if distilled else None for name in TEACHING},
+                    **over_seeds(seeds, [*COSTS, "test_accuracy", "sparsity"]),
+                    **over_seeds(seeds, [f"teacher_{c}" for c in COSTS]),
+                    **over_seeds(seeds, [f"total_{c}" for c in COSTS]),
+                    "n": len(seeds),
+                    **TABLE_2.beside(*group[:3], method),
+                }
+            )
+    return rows

@@ -1,0 +1,284 @@
+"""One round of a chain: start from what the round before left, train, evaluate, record.
+
+A round leaves two files side by side: `model.safetensors` and `metrics.json`, in that order.
+"""
+
+import copy
+import math
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sdd.base import layout
+from sdd.base.errors import CheckpointError, Divergence
+from sdd.base.names import load
+from sdd.base.seeds import derive_seed
+from sdd.data.arrays import Arrays, read_dataset
+from sdd.data.facts import DatasetFacts, read_facts, read_label_facts
+from sdd.data.labels import ChainLabels, read_labels
+from sdd.machine.devices import device_name
+from sdd.machine.energy import EnergyMeter
+from sdd.machine.reading import EnergyReading
+from sdd.rounds.inputs import Inputs
+from sdd.rounds.network import build_network, place_network, read_network
+from sdd.rounds.objective import objective_of
+from sdd.rounds.resume import Sidecar
+from sdd.sparsity import masks as sparsity
+from sdd.sparsity.checkpoint import write_checkpoint
+from sdd.sparsity.compaction import compact
+from sdd.sparsity.cost import count, training_flops
+from sdd.sparsity.masks import Masks
+from sdd.study.methods import CRITERIA, RETRAININGS
+from sdd.study.metrics import (
+    Epoch,
+    Hashes,
+    Macs,
+    RoundMetrics,
+    Score,
+    read_metrics,
+    write_metrics,
+)
+from sdd.study.specs import RoundSpec
+from sdd.training.evaluation import predict, score
+from sdd.training.loop import train
+from sdd.training.samples import Samples
+
+Log = Callable[[str], None]
+
+
+def run(
+    spec: RoundSpec,
+    inputs: Inputs,
+    *,
+    output: Path,
+    device: torch.device,
+    sidecar: Path,
+    save_every: float,
+    log: Log,
+) -> RoundMetrics:
+    """Trains the round that `spec` describes and writes it beside `output`, its metrics.
+
+    Every `save_every` seconds, and on an interrupt, the training's state goes to `sidecar`; one
+    that lies there is taken up. Returns the metrics; `log` gets a line after every epoch.
+    """
+    data = Data.read(inputs, device)
+    begin = start(spec, inputs, data.facts, device)
+    hashes = inputs.hashes()
+    stamp = {
+        "spec": spec.to_dict(),
+        "inputs": asdict(hashes),
+        "device": device_name(device),
+        "torch": str(torch.__version__),
+    }
+    kept = Sidecar(sidecar, stamp, save_every, log)
+    trained = train_round(spec, inputs, data, begin, kept, log)
+    scores = evaluate(spec, data, begin.model)
+    metrics = record(spec, hashes, data, begin, trained, scores, output)
+    write_metrics(output, metrics)
+    return metrics
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images and labels of a round, and on which device it uses them."""
+
+    facts: DatasetFacts
+    arrays: Arrays
+    labels: ChainLabels
+    noise_rate: float  # realised
+    device: torch.device
+
+    @classmethod
+    def read(cls, inputs: Inputs, device: torch.device) -> "Data":
+        return cls(
+            read_facts(inputs.dataset),
+            read_dataset(inputs.dataset),
+            read_labels(inputs.labels),
+            read_label_facts(inputs.labels).realised_rate,
+            device,
+        )
+
+    def samples(self, spec: RoundSpec, part: str) -> Samples:
+        """The images to train on, to validate on or to test on."""
+        images, index = {
+            "train": (self.arrays["train_images"], self.labels.train_index),
+            "validation": (self.arrays["train_images"], self.labels.validation_index),
+            "test": (self.arrays["test_images"], None),
+        }[part]
+        fixed = spec.recipe.augmentation == "none"
+        return Samples.place(images, index, self.facts, device=self.device, normalised=fixed)
+
+    def on_device(self, labels) -> Tensor:
+        return torch.from_numpy(labels).to(self.device)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a round's training starts from."""
+
+    model: nn.Module
+    masks: Masks
+    macs: Macs  # of the dense model
+    validation_so_far: tuple[float, ...]  # of the rounds before
+
+
+def start(spec: RoundSpec, inputs: Inputs, facts: DatasetFacts, device: torch.device) -> Start:
+    """A new model, or that of the round before: pruned, and set back as the retraining says."""
+    if inputs.parent is None:
+        model = build_network(spec, facts)
+        macs = count(copy.deepcopy(model), facts.shape)
+        model = place_network(model, spec.recipe, device)
+        return Start(model, sparsity.dense_masks(model), macs, ())
+    before = read_metrics(inputs.parent)
+    if wrong := spec.follows(before.spec):
+        raise CheckpointError(
+            f"{inputs.parent} holds round {before.round} of {before.spec.chain}, which does not "
+            f"precede round {spec.round} of {spec.chain}: another {', '.join(wrong)}. Delete it "
+            "and run snakemake again."
+        )
+    model, masks = read_network(inputs.parent, facts, device)
+    weights = sparsity.prunable(model)
+    scores = load(CRITERIA[spec.pruning.criterion])(weights)
+    masks = sparsity.prune(scores, masks, spec.pruning)
+    load(RETRAININGS[spec.retraining])(model, spec)
+    sparsity.apply(weights, masks)
+    return Start(model, masks, before.macs, before.validation_so_far)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training has left beside the weights."""
+
+    history: tuple[Epoch, ...]
+    energy: EnergyReading
+    runs: int  # jobs that have worked at it
+    macs: int  # really computed, the teacher's included
+
+
+def train_round(
+    spec: RoundSpec, inputs: Inputs, data: Data, begin: Start, sidecar: Sidecar, log: Log
+) -> Trained:
+    """Trains the model in place, from the state in the sidecar if there is one.
+
+    Raises Divergence, naming the round, when the loss leaves the finite numbers.
+    """
+    # Dropout draws from the global generator; everything else has its own.
+    torch.manual_seed(derive_seed(spec.seed, "round", spec.round, "dropout"))
+    generator = torch.Generator().manual_seed(
+        derive_seed(spec.seed, "round", spec.round, "batches")
+    )
+    samples = data.samples(spec, "train")
+    noisy = data.on_device(data.labels.train_labels)
+    true = data.on_device(data.labels.train_true_labels)
+    earlier = sidecar.read()
+    runs = earlier.runs + 1 if earlier else 1
+    report = partial(_report, log, spec.recipe.epochs)
+    for epoch in earlier.state.history if earlier else ():  # the log of that run is gone
+        report(epoch)
+
+    def whole(energy: EnergyReading) -> EnergyReading:
+        return energy.after(earlier.energy) if earlier else energy
+
+    with (
+        EnergyMeter(device=str(data.device)) as meter,
+        sidecar.keeping(lambda: whole(meter.so_far()), runs) as keep,
+    ):
+        objective, teacher_macs = objective_of(spec, inputs, data.facts, noisy, log)
+        small = compact(begin.model, begin.masks, spec.recipe, len(samples))
+        model, masks = (small.model, small.masks) if small else (begin.model, begin.masks)
+        step_macs = small.step_macs(data.facts.shape) if small else begin.macs.step_macs
+        try:
+            history = train(
+                model, masks, samples, noisy, true, spec.recipe, objective,
+                generator=generator, report=report,
+                start=earlier and earlier.state, keep=keep,
+            )  # fmt: skip
+        except Divergence as error:
+            raise Divergence(f"{spec.chain}, round {spec.round}: {error}") from None
+        if small:
+            small.restore(begin.model)
+        if data.device.type == "cuda":
+            torch.cuda.synchronize(data.device)
+    computed = len(samples) * spec.recipe.epochs * step_macs + teacher_macs
+    return Trained(history, whole(meter.reading), runs, computed)
+
+
+def _report(log: Log, epochs: int, epoch: Epoch) -> None:
+    log(
+        f"epoch {epoch.epoch + 1}/{epochs}  learning rate {epoch.learning_rate:g}  "
+        f"loss {epoch.loss:.4f}  training accuracy {epoch.accuracy:.2f} % "
+        f"({epoch.clean_accuracy:.2f} % of the true labels)"
+    )
+
+
+def evaluate(spec: RoundSpec, data: Data, model: nn.Module) -> dict[str, Score]:
+    """Accuracies and losses after the last epoch. Raises Divergence for one that is no number."""
+    labels, on_device = data.labels, data.on_device
+    of = {
+        part: predict(model, data.samples(spec, part), spec.recipe)
+        for part in ("train", "validation", "test")
+    }
+    scores = {
+        "train": score(of["train"], on_device(labels.train_labels)),
+        "train_clean": score(of["train"], on_device(labels.train_true_labels)),
+        "validation": score(of["validation"], on_device(labels.validation_labels)),
+        "test": score(of["test"], on_device(data.arrays["test_labels"]).long()),
+    }
+    if not all(math.isfinite(score.loss) for score in scores.values()):
+        last = spec.recipe.epochs - 1
+        raise Divergence(
+            f"{spec.chain}, round {spec.round}: the last step of epoch {last} left losses that are "
+            f"no numbers, at learning rate {spec.recipe.learning_rate_at(last):g}. Lower the "
+            "recipe's learning_rate."
+        )
+    return scores
+
+
+def record(
+    spec: RoundSpec,
+    hashes: Hashes,
+    data: Data,
+    begin: Start,
+    trained: Trained,
+    scores: dict[str, Score],
+    output: Path,
+) -> RoundMetrics:
+    """Writes the weights beside `output`, and returns the metrics that vouch for them."""
+    kept, total = sparsity.counts(begin.masks)
+    images = len(data.labels.train_index)
+    digest = write_checkpoint(
+        layout.data_of(output), _arrays(begin.model.state_dict()), _arrays(begin.masks)
+    )
+    return RoundMetrics(
+        spec=spec,
+        inputs=hashes,
+        round=spec.round,
+        sparsity=100 * (1 - kept / total),
+        weights_kept=kept,
+        weights_total=total,
+        **scores,
+        validation_so_far=(*begin.validation_so_far, scores["validation"].accuracy),
+        ended=None,
+        history=trained.history,
+        noise_rate=data.noise_rate,
+        macs=begin.macs,
+        flops=training_flops(begin.macs.forward_macs, images, spec.recipe.epochs),
+        flops_computed=trained.macs,
+        train_images=images,
+        seconds=trained.energy.seconds,
+        runs=trained.runs,
+        energy=trained.energy,
+        device=device_name(data.device),
+        threads=torch.get_num_threads(),
+        versions={"python": platform.python_version(), "torch": str(torch.__version__)},
+        weights_sha256=digest,
+    )
+
+
+def _arrays(tensors: dict[str, Tensor]) -> Arrays:
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors.items()}

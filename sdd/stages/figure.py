@@ -1,0 +1,24 @@
+"""Draw one figure as .png and .pdf."""
+
+import argparse
+from pathlib import Path
+
+from sdd.base import names
+from sdd.report import figure_writer
+from sdd.report.material import Material
+from sdd.report.specs import ReportSpec
+from sdd.stages import arguments as common
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.files(parser, "rounds")
+    parser.add_argument(
+        "weights", type=Path, nargs="*", help="metrics of the rounds whose weights it shows"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    spec = ReportSpec.from_dict(args.spec)
+    material = Material.of(spec, args.rounds, args.weights)
+    figure = figure_writer.drawn(names.load(spec.builder), material)
+    figure_writer.write(figure, args.output.with_suffix(""))

@@ -1,0 +1,19 @@
+"""Write one table as .csv, .md and .tex."""
+
+import argparse
+
+from sdd.base import names
+from sdd.report import table_writer
+from sdd.report.material import Material
+from sdd.report.specs import ReportSpec
+from sdd.stages import arguments as common
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.files(parser, "rounds")
+
+
+def run(args: argparse.Namespace) -> None:
+    spec = ReportSpec.from_dict(args.spec)
+    rows = names.load(spec.builder)(Material.of(spec, args.rounds))
+    table_writer.write(table_writer.frame(spec.name, rows), args.output.with_suffix(""))

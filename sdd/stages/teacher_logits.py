@@ -1,0 +1,28 @@
+"""Tabulate a frozen teacher's logits for every image under every outcome of the augmentation."""
+
+import argparse
+from functools import partial
+
+from sdd.machine.devices import Lease
+from sdd.rounds import teacher_logits
+from sdd.stages import arguments as common
+from sdd.study.specs import TeacherLogitsSpec
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    common.files(parser, "dataset", "labels", "teacher")
+    common.device(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    with args.log.open("w", encoding="utf-8") as file, Lease(args.device, args.sharing) as lease:
+        log = partial(print, file=file, flush=True)
+        teacher_logits.make(
+            TeacherLogitsSpec.from_dict(args.spec),
+            dataset=args.dataset,
+            labels=args.labels,
+            teacher=args.teacher,
+            output=args.output,
+            device=lease.device(log),
+            log=log,
+        )

@@ -1,0 +1,63 @@
+"""Chains: one model's life in one setting, and the round of another chain that teaches it."""
+
+from dataclasses import dataclass
+
+from sdd.data.settings import Noise
+from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
+from sdd.study.specs import RoundSpec
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One model's life in one setting: algorithm 1 of the paper, once.
+
+    `path` tells it apart from every other chain of the study, and is made for people.
+    """
+
+    dataset: str
+    noise: Noise
+    model: str
+    recipe: Recipe
+    pruning: Pruning
+    retraining: str
+    distillation: Distillation | None
+    teacher: "Teacher | None"
+    seed: int
+    objective: str
+    early_stopping: EarlyStopping | None = None  # the rule, where it really ends chains
+
+    @property
+    def path(self) -> str:
+        return f"{self.dataset}/{self.noise.name}/{self.model}/{self.objective}/seed{self.seed}"
+
+    @property
+    def labels(self) -> str:
+        """The path of its noisy labels, shared with every chain of the same noise and seed."""
+        return f"{self.dataset}/{self.noise.name}/seed{self.seed}"
+
+    def spec(self, round: int) -> RoundSpec:
+        """What the training of `round` depends on beside its input files and its code."""
+        retrained = round > 0
+        return RoundSpec(
+            chain=self.path,
+            round=round,
+            model=self.model,
+            recipe=self.recipe,
+            seed=self.seed,
+            pruning=self.pruning if retrained else None,
+            retraining=self.retraining if retrained else None,
+            distillation=self.distillation,
+            early_stopping=self.early_stopping if retrained else None,
+        )
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A round of another chain: its dense model, or its best by validation accuracy."""
+
+    chain: Chain
+    which: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.chain.path}/{self.which}"

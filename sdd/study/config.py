@@ -1,0 +1,292 @@
+"""The config of a study: its keys, their meaning, ranges and defaults, all in one place.
+
+`sdd.study.validation` checks a config against these classes and exports their JSON schema; jobs
+read the same classes from values that were checked.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+
+from sdd.base.fields import (
+    STRICT,
+    NotNegative,
+    Positive,
+    Rate,
+    Seed,
+    Share,
+    axis,
+    setting,
+)
+from sdd.base.records import from_dict, to_dict
+from sdd.data.datasets import DATASETS, human_kinds
+from sdd.data.noise_kinds import KINDS
+from sdd.data.settings import Validation
+from sdd.models import names
+from sdd.study.methods import RETRAININGS
+from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
+
+NAME = "^[a-z0-9][a-z0-9_-]{0,79}$"  # of studies and experiments: they become folders
+_MODEL = f"^({names.expression()})$"
+_KINDS = "; ".join(f"{name} ({kind.meaning})" for name, kind in KINDS.items())
+_HUMAN = "; ".join(f"{', '.join(kinds)} ({name})" for name, kinds in human_kinds().items())
+
+MOST_ROUNDS = 1000  # of a chain
+
+Temperature = Annotated[float, Gt(0), Le(1e4)]
+Minutes = Annotated[int, Ge(1), Le(10**6)]
+Megabytes = Annotated[int, Ge(1), Le(10**9)]
+
+
+@dataclass(frozen=True)
+class NoiseGrid:
+    """Label noise of the training labels."""
+
+    __pydantic_config__ = STRICT
+
+    kind: str = setting(f"Kind of noise: {_KINDS}.", enum=list(KINDS))
+    rate: tuple[Rate, ...] = axis(
+        "Proportion of training samples whose label is changed, in [0, 1); one, or a list.", ()
+    )
+    labels: tuple[str, ...] = axis(
+        f"Which people's labels human noise takes; one, or a list: {_HUMAN}.", ()
+    )
+
+
+@dataclass(frozen=True)
+class TeacherGrid:
+    """Distil from a round of another experiment's chain on the same data, noise and seed."""
+
+    __pydantic_config__ = STRICT
+
+    experiment: str = setting("Name of an experiment that stands above this one.")
+    round: tuple[Literal["best", "dense"], ...] = axis(
+        "Which round teaches: best (validation accuracy) or dense (round 0); one, or a list."
+    )
+    weight_decay: NotNegative | None = setting(
+        "The weight decay of the teacher, at least 0, where its experiment has several.", None
+    )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A grid of chains: every combination of what its keys list, for every seed."""
+
+    __pydantic_config__ = STRICT
+
+    name: str = setting(
+        "Name of the experiment, lower case letters, digits, - and _.", pattern=NAME
+    )
+    dataset: tuple[str, ...] = axis(
+        f"One data set, or a list of them: {', '.join(DATASETS)}.", enum=list(DATASETS)
+    )
+    noise: NoiseGrid = setting("Label noise of the training labels: its kind, and what that needs.")
+    model: tuple[str, ...] = axis(
+        f"One model, or a list of them, each with a recipe: {', '.join(names.MODELS)} (2^gamma "
+        "channels in the first of delta blocks, such as vgg-5-5).",
+        pattern=_MODEL,
+    )
+    weight_decay: tuple[NotNegative, ...] = axis(
+        "The paper's lambda, at least 0; one, or a list. Default, the recipe's.", ()
+    )
+    teacher: TeacherGrid | None = setting(
+        "Distil from a round of another experiment's chain on the same data, noise and seed.", None
+    )
+    alpha: tuple[Share, ...] = axis(
+        "Weight of the teacher in the loss, in [0, 1]; one, or a list. Default, "
+        "distillation.alpha.",
+        (),
+    )
+    temperature: tuple[Temperature, ...] = axis(
+        "Temperature of the distillation, above 0; one, or a list. Default, "
+        "distillation.temperature.",
+        (),
+    )
+    seeds: tuple[Seed, ...] = setting("Seeds of this experiment. Default, the study's.", ())
+
+
+@dataclass(frozen=True)
+class PruningSettings(Pruning):
+    """Pruning before every retraining, and how far it goes."""
+
+    __pydantic_config__ = STRICT
+
+    final_sparsity: Rate = setting(
+        "The chain ends with the first round whose sparsity is above this, in [0, 1).", 0.999
+    )
+    rounds: Annotated[int, Ge(1), Le(MOST_ROUNDS)] | None = setting(
+        f"Number of pruning rounds, 1 to {MOST_ROUNDS:,}, whatever final_sparsity says; null to "
+        "let final_sparsity decide.",
+        None,
+    )
+
+
+@dataclass(frozen=True)
+class DistillationSettings(Distillation):
+    """Equation (1) of the paper, for experiments that do not say otherwise."""
+
+    __pydantic_config__ = STRICT
+
+    largest_table: NotNegative = setting(
+        "GB that a file of teacher logits may have, at least 0; where it would be larger, the "
+        "teacher runs beside its student in every epoch.",
+        4.0,
+    )
+
+
+@dataclass(frozen=True)
+class EarlyStoppingSettings(EarlyStopping):
+    """When a chain would be stopped, by its validation accuracy over the rounds."""
+
+    __pydantic_config__ = STRICT
+
+    ends_chains: bool = setting(
+        "false: an analysis of whole chains; true: early stopping really ends a chain, and its "
+        "later rounds are not trained.",
+        False,
+    )
+
+    @property
+    def rule(self) -> EarlyStopping:
+        return EarlyStopping(self.patience, self.tolerance)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where data sets come from."""
+
+    __pydantic_config__ = STRICT
+
+    folder: str | None = setting(
+        "A folder that already holds the files of the data sets; null to download them.", None
+    )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one round asks of a scheduler, minutes and memory_mb."""
+
+    __pydantic_config__ = STRICT
+
+    minutes: Minutes | None = setting("Minutes that one round may take, at least 1.", None)
+    memory_mb: Megabytes | None = setting(
+        "Megabytes of the machine's memory (not the GPU's) for a job, at least 1.", None
+    )
+
+
+@dataclass(frozen=True)
+class EnergySettings:
+    """Energy and CO2."""
+
+    __pydantic_config__ = STRICT
+
+    carbon_intensity: Positive | None = setting(
+        "Grams of CO2 a kWh of your electricity, above 0; null for what carbontracker assumes.",
+        None,
+    )
+
+
+PALETTES = (
+    "colorblind", "deep", "muted", "bright", "pastel", "dark", "husl", "tab10", "Set1", "Set2",
+    "Dark2", "viridis", "cividis",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FigureSettings:
+    """How the figures look."""
+
+    __pydantic_config__ = STRICT
+
+    palette: str = setting(
+        f"Name of a seaborn palette: {', '.join(PALETTES)}.", "colorblind", enum=list(PALETTES)
+    )
+
+
+def _run(description: str, default: Any, **schema: Any) -> Any:
+    """A setting that only says how a study is run: no result depends on it, and no spec has it."""
+    return setting(description, default, run=True, **schema)
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """A study of sparse double descent."""
+
+    __pydantic_config__ = STRICT
+
+    study: str = setting(
+        "Name of the study, lower case letters, digits, - and _; its folders have this name. Not "
+        "published.",
+        pattern=NAME,
+    )
+    seeds: tuple[Seed, ...] = setting(
+        "A list of seeds, integers of at least 0, each once; every experiment runs once for each. "
+        "A seed fixes noise, initial weights and batch order.",
+        uniqueItems=True,
+        minItems=1,
+    )
+    experiments: tuple[Experiment, ...] = setting(
+        "A list of experiments, each a grid; an overlay replaces the whole list.", minItems=1
+    )
+    recipes: dict[str, Recipe] = setting("How each model is trained, by the model's name.")
+    pruning: PruningSettings = setting("Pruning before every retraining.", PruningSettings())
+    retraining: str = setting(
+        f"What a round starts from: {', '.join(RETRAININGS)}.",
+        "learning-rate-rewinding",
+        enum=list(RETRAININGS),
+    )
+    validation: Validation = setting(
+        "The part of the training set held out for choosing teachers and stopping.", Validation()
+    )
+    distillation: DistillationSettings = setting(
+        "Equation (1) of the paper.", DistillationSettings()
+    )
+    early_stopping: EarlyStoppingSettings = setting(
+        "When a chain is stopped, by its validation accuracy.", EarlyStoppingSettings()
+    )
+    data: Data = _run("Where data sets come from.", Data())
+    rounds_per_job: Annotated[int, Ge(1), Le(10_000)] = _run(
+        "Rounds of a chain that one job trains in a row, at least 1.", 1
+    )
+    save_every: Annotated[int, Ge(0), Le(10**6)] = _run(
+        "Seconds between two savings of a training's state, at least 0; a killed job goes on from "
+        "the last.",
+        60,
+    )
+    cluster: dict[str, Request] = _run(
+        "What one round of a training asks of a cluster's scheduler: under default, and what "
+        "differs under the name of a model.",
+        {"default": Request(60, 4000)},
+    )
+    device: Literal["auto", "cpu", "cuda"] = _run(
+        "Device of the trainings: auto (CUDA where there is one), cpu, or cuda.", "auto"
+    )
+    trainings_per_gpu: Annotated[int, Ge(1), Le(1000)] = _run(
+        "Trainings that share a GPU, at least 1.", 1
+    )
+    energy: EnergySettings = setting("Energy and CO2.", EnergySettings())
+    figures: FigureSettings = setting("How the figures look.", FigureSettings())
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "StudyConfig":
+        """From values that were checked, such as a spec holds."""
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A config that reads the same, laid over any other: every key, but in experiments."""
+        values = to_dict(self)
+        return values | {"experiments": [_given(grid) for grid in values["experiments"]]}
+
+
+def _given(grid: dict[str, Any]) -> dict[str, Any]:
+    """Without what was not given, which is no value that a config may have."""
+    return {
+        key: _given(value) if isinstance(value, dict) else value
+        for key, value in grid.items()
+        if value not in (None, [])
+    }
+
+
+# The keys on which no result depends.
+RUN_KEYS = tuple(f.name for f in fields(StudyConfig) if f.metadata.get("run"))

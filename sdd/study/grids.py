@@ -1,0 +1,206 @@
+"""From a study's experiments, which are grids, to chains; and what makes no sense about them.
+
+A config that was validated key by key may still ask for what cannot be run: a teacher that does
+not exist, a milestone beyond the last epoch, two chains at one path. Each is a StudyError that
+names the key and what is allowed.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+
+from sdd.base.errors import StudyError
+from sdd.data.datasets import DATASETS, human_kinds
+from sdd.data.noise_kinds import KINDS
+from sdd.data.noise_maps import MISTAKEN
+from sdd.data.settings import Noise
+from sdd.models import names
+from sdd.study.chains import Chain, Teacher
+from sdd.study.config import Experiment, NoiseGrid, StudyConfig, TeacherGrid
+from sdd.study.settings import Distillation, Pruning, Recipe
+
+Grids = dict[str, tuple[Chain, ...]]
+
+
+def expand(config: StudyConfig) -> Grids:
+    """The chains of every experiment by its name; a teacher's comes before its students'."""
+    grids: Grids = {}
+    for index, experiment in enumerate(config.experiments):
+        if experiment.name in grids:
+            raise StudyError(
+                f"experiments[{index}].name: {experiment.name!r} is used twice. "
+                "Give every experiment a name of its own."
+            )
+        key = f"experiments[{index}] ({experiment.name})"
+        grids[experiment.name] = tuple(dict.fromkeys(_chains(key, experiment, config, grids)))
+    _refuse_shared_paths(itertools.chain.from_iterable(grids.values()))
+    return grids
+
+
+def _chains(
+    key: str, experiment: Experiment, config: StudyConfig, earlier: Grids
+) -> Iterator[Chain]:
+    teacher = experiment.teacher
+    if not teacher and (experiment.alpha or experiment.temperature):
+        raise StudyError(f"{key}: alpha and temperature need a teacher. Add one or drop them.")
+    axes = itertools.product(
+        experiment.dataset,
+        _noises(key, experiment.noise, experiment.dataset),
+        experiment.model,
+        experiment.weight_decay or [None],
+        teacher.round if teacher else [None],
+        experiment.alpha or [config.distillation.alpha],
+        experiment.temperature or [config.distillation.temperature],
+        experiment.seeds or config.seeds,
+    )
+    rule = config.early_stopping.rule if config.early_stopping.ends_chains else None
+    pruning = Pruning(config.pruning.fraction, config.pruning.scope, config.pruning.criterion)
+    for dataset, noise, model, weight_decay, which, alpha, temperature, seed in axes:
+        _check_fit(key, model, dataset)
+        _check_hold_out(dataset, config.validation.fraction)
+        recipe = _recipe(key, model, config.recipes)
+        if weight_decay is not None:
+            recipe = replace(recipe, weight_decay=weight_decay)
+        chain = Chain(
+            dataset, noise, model, recipe, pruning, config.retraining,
+            distillation=None, teacher=None, seed=seed,
+            objective=f"ce-wd{recipe.weight_decay:g}", early_stopping=rule,
+        )  # fmt: skip
+        if teacher and which:
+            source = _teacher_chain(key, teacher, chain, earlier)
+            setting = Distillation(alpha, temperature)
+            chain = replace(
+                chain,
+                distillation=setting,
+                teacher=Teacher(source, which),
+                objective=_distilled(key, source, which, recipe, setting, config),
+            )
+        yield chain
+
+
+def _distilled(
+    key: str,
+    source: Chain,
+    which: str,
+    recipe: Recipe,
+    setting: Distillation,
+    config: StudyConfig,
+) -> str:
+    """The name of a student's objective: its teacher, and what differs from the usual."""
+    usual = config.distillation
+    parts = [f"kd-{source.model}-{which}"]
+    if source.objective != f"ce-wd{_recipe(key, source.model, config.recipes).weight_decay:g}":
+        parts.append(f"of-{source.objective}")
+    parts.append(f"wd{recipe.weight_decay:g}")
+    if setting.alpha != usual.alpha:
+        parts.append(f"alpha{setting.alpha:g}")
+    if setting.temperature != usual.temperature:
+        parts.append(f"tau{setting.temperature:g}")
+    return "-".join(parts)
+
+
+def _noises(key: str, noise: NoiseGrid, datasets: Sequence[str]) -> list[Noise]:
+    kind = KINDS[noise.kind]
+    for name in ("rate", "labels"):
+        if bool(getattr(noise, name)) != (kind.needs == name):
+            verb = "needs" if kind.needs == name else "takes no"
+            raise StudyError(f"{key}.noise: kind {noise.kind!r} {verb} {name}.")
+    if kind.maps:
+        for dataset in datasets:
+            if dataset not in MISTAKEN:
+                raise StudyError(
+                    f"{key}.noise.kind: {noise.kind} noise is not known for {dataset}, only for "
+                    f"{', '.join(MISTAKEN)}. Take pair-flip for other data sets."
+                )
+    if kind.needs == "labels":
+        there = human_kinds()
+        for dataset, labels in itertools.product(datasets, noise.labels):
+            if labels not in there.get(dataset, ()):
+                raise StudyError(
+                    f"{key}.noise.labels: {dataset} has no human labels {labels[:80]!r}. There "
+                    "are: "
+                    + "; ".join(f"{', '.join(kinds)} ({name})" for name, kinds in there.items())
+                )
+        return [Noise(noise.kind, labels=labels) for labels in noise.labels]
+    if kind.needs == "rate":  # at a rate of 0 every kind is none
+        return [Noise(noise.kind, rate) if rate > 0 else Noise("clean") for rate in noise.rate]
+    return [Noise(noise.kind)]
+
+
+def _check_fit(key: str, model: str, dataset: str) -> None:
+    try:
+        names.check(model, DATASETS[dataset].shape[1])
+    except StudyError as error:
+        raise StudyError(f"{key}.model: on {dataset}: {error}") from None
+
+
+def _check_hold_out(dataset: str, fraction: float) -> None:
+    images = DATASETS[dataset].train
+    if not 0 < round(fraction * images) < images:
+        raise StudyError(
+            f"validation.fraction: {fraction:g} of the {images:,} training images of {dataset} "
+            "leaves none to validate or none to train on."
+        )
+
+
+def _recipe(key: str, model: str, recipes: dict[str, Recipe]) -> Recipe:
+    if model not in recipes:
+        raise StudyError(
+            f"{key}.model: there is no recipe for {model!r}. Add recipes.{model} to the config; "
+            f"there are recipes for {', '.join(sorted(recipes))}."
+        )
+    recipe = recipes[model].used
+    late = [m for m in recipe.milestones if m >= recipe.epochs]
+    if late:
+        raise StudyError(
+            f"recipes.{model}.milestones: {late[0]} is beyond the last epoch. Epochs count from "
+            f"0, so with epochs: {recipe.epochs} a milestone is at most {recipe.epochs - 1}."
+        )
+    return recipe
+
+
+def _teacher_chain(key: str, teacher: TeacherGrid, student: Chain, earlier: Grids) -> Chain:
+    if teacher.experiment not in earlier:
+        raise StudyError(
+            f"{key}.teacher.experiment: {teacher.experiment!r} is not an experiment above this one "
+            "(a teacher comes before its students and cannot teach itself). There "
+            + (f"are: {', '.join(earlier)}." if earlier else "is none above.")
+        )
+    same = [
+        c
+        for c in earlier[teacher.experiment]
+        if (c.dataset, c.noise, c.seed) == (student.dataset, student.noise, student.seed)
+        and teacher.weight_decay in (None, c.recipe.weight_decay)
+    ]
+    if len(same) != 1:
+        decay = teacher.weight_decay
+        found = f"{len(same)} chains: {', '.join(c.objective for c in same)}" if same else "none"
+        raise StudyError(
+            f"{key}.teacher: experiment {teacher.experiment!r} must hold exactly one chain on "
+            f"{student.dataset}, {student.noise.name}, seed {student.seed}"
+            + ("" if decay is None else f", weight_decay {decay:g}")
+            + f" to be the teacher; it holds {found}. Name one with teacher.weight_decay, or make "
+            "the two grids agree."
+        )
+    return same[0]
+
+
+def _refuse_shared_paths(chains: Iterable[Chain]) -> None:
+    by_path: dict[str, Chain] = {}
+    by_labels: dict[str, Noise] = {}
+    for chain in chains:
+        noise = by_labels.setdefault(chain.labels, chain.noise)
+        if noise != chain.noise:
+            raise StudyError(
+                f"experiments: the noise rates {noise.rate!r} and {chain.noise.rate!r} would share "
+                f"the labels {chain.labels}. Make them differ by more than the path shows."
+            )
+        other = by_path.setdefault(chain.path, chain)
+        if other != chain:
+            differing = [
+                f.name for f in fields(chain) if getattr(chain, f.name) != getattr(other, f.name)
+            ]
+            raise StudyError(
+                f"experiments: two different chains would share the path {chain.path}; they differ "
+                f"in {', '.join(differing)}. Make these values differ by more than the path shows."
+            )

@@ -1,0 +1,10 @@
+"""The methods that a study chooses by name, and the functions behind them. Imports no torch.
+
+A new one is a function in a module of its own, with the signature of its kind, and a line here.
+"""
+
+# (weights, model, batch) -> scores: see sdd.sparsity.criteria. The lowest scores are pruned.
+CRITERIA = {"magnitude": "sdd.sparsity.criteria:magnitude"}
+
+# What a round starts from, in the field's words: see sdd.rounds.retraining.
+RETRAININGS = {"learning-rate-rewinding": "sdd.rounds.retraining:learning_rate_rewinding"}

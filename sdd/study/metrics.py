@@ -1,0 +1,121 @@
+"""What is stored with a round, in metrics.json; accuracies and sparsities are in percent.
+
+Imports no torch: rounds are adopted, chosen from, collected and planned without it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdd.base.files import read_record, write_json
+from sdd.base.records import to_dict
+from sdd.machine.reading import EnergyReading
+from sdd.study.specs import RoundSpec, TeacherLogitsSpec
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy and mean cross-entropy on some images; None for a round that was not trained."""
+
+    accuracy: float | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training looked like, on the batches as they were trained."""
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    accuracy: float  # on the noisy labels
+    clean_accuracy: float  # the same predictions against the true labels
+
+
+@dataclass(frozen=True)
+class Macs:
+    """Multiply-accumulates an image: one forward pass, and one training step (and backward).
+
+    Convolutions, linear layers and attention products count, nothing else.
+    """
+
+    forward_macs: int
+    step_macs: int
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """The sha256 of the data behind each input of a round; None where there is no such input."""
+
+    dataset: str | None
+    labels: str | None
+    parent: str | None = None
+    teacher: str | None = None
+    teacher_logits: str | None = None
+
+
+@dataclass(frozen=True)
+class RoundMetrics:
+    """A round: what it was made from, what came out, what it took."""
+
+    spec: RoundSpec
+    inputs: Hashes
+    round: int
+    sparsity: float | None
+    weights_kept: int | None
+    weights_total: int
+    train: Score  # on the noisy labels that it was trained on
+    train_clean: Score  # on the true labels of the same images
+    validation: Score
+    test: Score
+    validation_so_far: tuple[float, ...]  # accuracies of the chain's trained rounds up to this one
+    ended: int | None  # the round after which early stopping really ended the chain
+    history: tuple[Epoch, ...]
+    noise_rate: float
+    macs: Macs
+    flops: int  # the paper's rule: dense, a MAC counted as one
+    flops_computed: int
+    train_images: int
+    seconds: float
+    runs: int  # jobs that have worked at it
+    energy: EnergyReading
+    device: str | None
+    threads: int | None
+    versions: dict[str, str]
+    weights_sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self) | {"spec": self.spec.to_dict()}
+
+
+@dataclass(frozen=True)
+class TeacherLogitsFacts:
+    """What is known of a file of teacher logits: `logits.json`."""
+
+    spec: TeacherLogitsSpec
+    teacher: str  # the path of its chain
+    round: int
+    teacher_sha256: str  # of its weights
+    labels_sha256: str
+    shape: tuple[int, int, int]  # images, outcomes of the augmentation, classes
+    type: str
+    flops: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TeacherLogitsCost:
+    """What it took to make them: `cost.json`, apart since it differs from time to time."""
+
+    seconds: float
+    energy: EnergyReading
+    device: str
+
+
+def read_metrics(path: Path) -> RoundMetrics:
+    """Raises DataError, naming the file, when it is missing, damaged or of another version."""
+    return read_record(path, RoundMetrics)
+
+
+def write_metrics(path: Path, metrics: RoundMetrics) -> None:
+    write_json(path, metrics.to_dict())

@@ -1,0 +1,122 @@
+"""What a training depends on: frozen settings of a study's config and of the specs of its jobs.
+
+Imports nothing heavy: the study, every job and every test share these.
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from sdd.base.fields import STRICT, Count, NotNegative, Positive, ProperShare, Share, setting
+from sdd.base.records import to_dict
+from sdd.study.methods import CRITERIA
+
+# Augmentation flips an image or not, pads it by so many zeros, and crops it at an offset an axis.
+PADDING = 4  # pixels
+OFFSETS = 2 * PADDING + 1
+FLIP_CROPS = 2 * OFFSETS**2
+OUTCOMES = {"none": 1, "flip-crop": FLIP_CROPS}  # in how many ways an augmentation may turn out
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one round is trained: optimizer, schedule, epochs, batch, augmentation."""
+
+    __pydantic_config__ = STRICT
+
+    optimizer: Literal["sgd", "adamw"] = setting(
+        "sgd (weight decay is l2) or adamw (weight decay is decoupled)."
+    )
+    learning_rate: Positive = setting("Learning rate of the first epoch, above 0.")
+    weight_decay: NotNegative = setting("The paper's lambda, at least 0.")
+    batch_size: Annotated[int, Ge(1), Le(10**6)] = setting("Images a step, 1 to 1,000,000.")
+    epochs: Annotated[int, Ge(1), Le(10**6)] = setting("Epochs of every round, 1 to 1,000,000.")
+    schedule: Literal["multistep", "cosine", "constant"] = setting(
+        "multistep (times factor at each milestone), cosine (to 0), or constant."
+    )
+    momentum: Annotated[float, Ge(0), Lt(1)] = setting(
+        "Momentum of sgd, in [0, 1); adamw does not use it.", 0.0
+    )
+    milestones: tuple[Count, ...] = setting(
+        "Epochs, from 0, at which a multistep schedule multiplies the learning rate by factor; "
+        "each once.",
+        (),
+        uniqueItems=True,
+    )
+    factor: Annotated[float, Gt(0), Le(1)] = setting(
+        "Factor of the multistep schedule, in (0, 1].", 0.1
+    )
+    augmentation: Literal["none", "flip-crop"] = setting(
+        "none, or flip-crop (horizontal flip, then a random crop after padding by 4).", "none"
+    )
+    precision: Literal["float32", "bfloat16"] = setting(
+        "float32, or bfloat16 (autocast; the weights stay float32).", "float32"
+    )
+    channels_last: bool = setting(
+        "Whether images and convolutions are laid out with channels last.", False
+    )
+
+    @property
+    def used(self) -> "Recipe":
+        """The recipe without what its optimizer and schedule do not use: two that train alike are
+        equal."""
+        unused: dict[str, Any] = {
+            f.name: f.default for f in fields(self) if f.name in self._unused()
+        }
+        return replace(self, **unused)
+
+    def _unused(self) -> set[str]:
+        names: set[str] = set() if self.optimizer == "sgd" else {"momentum"}
+        return names if self.schedule == "multistep" else names | {"milestones", "factor"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without what it does not use."""
+        unused = self._unused()
+        return {key: value for key, value in to_dict(self).items() if key not in unused}
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """The learning rate of `epoch` (from 0); every round starts again at epoch 0."""
+        if self.schedule == "multistep":
+            return self.learning_rate * self.factor ** sum(epoch >= m for m in self.milestones)
+        if self.schedule == "cosine":
+            return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        return self.learning_rate
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Which of the remaining weights go before each retraining."""
+
+    fraction: ProperShare = setting(
+        "Proportion of the remaining weights pruned in each round, in (0, 1).", 0.2
+    )
+    scope: Literal["global", "layer"] = setting(
+        "Rank the weights of all layers together (global) or of each layer by itself (layer).",
+        "global",
+    )
+    criterion: str = setting(
+        f"What ranks the weights: {', '.join(CRITERIA)}.", "magnitude", enum=list(CRITERIA)
+    )
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Equation (1) of the paper: `alpha` weighs the teacher, `temperature` softens both."""
+
+    alpha: Share = setting("Weight of the teacher in the loss, in [0, 1].", 0.8)
+    temperature: Annotated[float, Gt(0), Le(1e4)] = setting(
+        "Temperature that softens teacher and student, above 0, at most 10,000.", 10.0
+    )
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop after `patience` rounds in a row more than `tolerance` points below the best."""
+
+    patience: Count = setting("Rounds in a row below the best before the chain stops.", 3)
+    tolerance: Annotated[float, Ge(0), Le(100)] = setting(
+        "Points of validation accuracy below the best so far that still count as good, 0 to 100.",
+        0.0,
+    )

@@ -1,0 +1,66 @@
+"""The specs of trainings: everything that one job depends on beside its input files, and no more.
+
+Never the number of rounds, the seeds or the experiments of a study: extending the sweep must
+retrain nothing. A spec is the one param of its rule, the job's argument, and it is stored with the
+result.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sdd.base.records import from_dict, to_dict
+from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
+
+
+@dataclass(frozen=True)
+class RoundSpec:
+    """One round of a chain. What prunes and retrains belongs to the rounds after the dense one."""
+
+    chain: str
+    round: int
+    model: str
+    recipe: Recipe
+    seed: int
+    pruning: Pruning | None = None
+    retraining: str | None = None
+    distillation: Distillation | None = None
+    early_stopping: EarlyStopping | None = None  # the rule, where it ends chains
+    code: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "RoundSpec":
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        values = to_dict(self) | {"recipe": self.recipe.to_dict()}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def next(self) -> "RoundSpec":
+        """Of the round after it, which is not the dense one's."""
+        return replace(self, round=self.round + 1)
+
+    def follows(self, before: "RoundSpec") -> list[str]:
+        """The keys that keep `before` from being the spec of the round before this one.
+
+        The code may differ: the workflow has compared it, if it was asked to.
+        """
+        expected = replace(self, round=self.round - 1)
+        if self.round == 1:  # the dense round knows nothing of pruning
+            expected = replace(expected, pruning=None, retraining=None, early_stopping=None)
+        mine, its = (replace(spec, code=None).to_dict() for spec in (expected, before))
+        return [key for key in {**mine, **its} if mine.get(key) != its.get(key)]
+
+
+@dataclass(frozen=True)
+class TeacherLogitsSpec:
+    """The logits of a frozen teacher for every image under every outcome of an augmentation."""
+
+    augmentation: str
+    code: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TeacherLogitsSpec":
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self)

@@ -1,0 +1,197 @@
+"""A study: from one config to its chains, their files, and the specs of their jobs. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from sdd.base import fingerprint, names
+from sdd.base.errors import StudyError
+from sdd.base.layout import Layout, LogitsFiles
+from sdd.data.datasets import DATASETS
+from sdd.data.noise_kinds import KINDS
+from sdd.data.settings import DatasetSpec, LabelsSpec
+from sdd.models import names as models
+from sdd.study.chains import Chain, Teacher
+from sdd.study.config import MOST_ROUNDS, RUN_KEYS, Request, StudyConfig
+from sdd.study.grids import expand
+from sdd.study.methods import CRITERIA, RETRAININGS
+from sdd.study.settings import OUTCOMES
+from sdd.study.specs import RoundSpec, TeacherLogitsSpec
+
+# What collecting depends on: the keys that decide which chains exist and how they are called.
+CHAIN_KEYS = (
+    "study", "seeds", "experiments", "recipes", "pruning", "retraining", "validation",
+    "distillation",
+)  # fmt: skip
+
+
+class Demand(NamedTuple):
+    """What a job asks of a scheduler."""
+
+    minutes: int
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """One config, made sure to be runnable: build it with `Study.of`."""
+
+    config: StudyConfig
+    experiments: Mapping[str, tuple[Chain, ...]]
+
+    @classmethod
+    def of(cls, config: StudyConfig) -> "Study":
+        """Raises StudyError, naming the key, its value and what is allowed."""
+        study = cls(config, expand(config))
+        if study.last_round > MOST_ROUNDS:
+            pruning = config.pruning
+            raise StudyError(
+                f"pruning.fraction: with {pruning.fraction:g} of the remaining weights a round it "
+                f"takes {study.last_round:,} rounds to get above final_sparsity "
+                f"{pruning.final_sparsity:g}; {MOST_ROUNDS:,} is the limit. Take a larger "
+                "fraction, or set pruning.rounds."
+            )
+        return study
+
+    @property
+    def name(self) -> str:
+        return self.config.study
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.name)
+
+    # --- Chains and rounds ---
+
+    @property
+    def last_round(self) -> int:
+        """An index: a chain has one training more, the dense one."""
+        pruning = self.config.pruning
+        return pruning.rounds or last_round(pruning.fraction, pruning.final_sparsity)
+
+    @property
+    def rounds(self) -> range:
+        """Those of each chain, the dense one included."""
+        return range(self.last_round + 1)
+
+    @cached_property
+    def chains(self) -> dict[str, Chain]:
+        """Every chain once, by path, teachers before their students."""
+        return {chain.path: chain for chains in self.experiments.values() for chain in chains}
+
+    @cached_property
+    def teachers(self) -> dict[str, Teacher]:
+        """Every teacher that some chain learns from, by path."""
+        return {c.teacher.path: c.teacher for c in self.chains.values() if c.teacher}
+
+    @property
+    def early_stopping_ends_chains(self) -> bool:
+        return self.config.early_stopping.ends_chains
+
+    # --- Teacher logits ---
+
+    def logits_bytes(self, dataset: str, augmentation: str) -> int:
+        """The size of a file of teacher logits."""
+        data = DATASETS[dataset]
+        images = data.train - round(self.config.validation.fraction * data.train)
+        # See sdd.rounds.teacher_logits: in half precision where there are many outcomes.
+        number = 4 if augmentation == "none" else 2
+        return images * OUTCOMES[augmentation] * data.classes * number
+
+    def tabulated(self, student: Chain) -> bool:
+        """Whether its teacher's logits are looked up; else the teacher is in the loop."""
+        size = self.logits_bytes(student.dataset, student.recipe.augmentation)
+        return size <= 1e9 * self.config.distillation.largest_table
+
+    def teacher_logits(self, student: Chain) -> LogitsFiles:
+        """The logits that it looks up, shared with its fellow students."""
+        assert student.teacher
+        return self.layout.teacher_logits(student.teacher.path, student.recipe.augmentation)
+
+    @cached_property
+    def logits_users(self) -> dict[LogitsFiles, Chain]:
+        """All files of teacher logits, with one of the students that look them up."""
+        return {
+            self.teacher_logits(chain): chain
+            for chain in self.chains.values()
+            if chain.teacher and self.tabulated(chain)
+        }
+
+    # --- The specs of jobs, with the code that each runs ---
+
+    def dataset_spec(self, dataset: str) -> DatasetSpec:
+        reader = names.module(DATASETS[dataset].reader)
+        return DatasetSpec(dataset, fingerprint.code("sdd.stages.prepare_dataset", reader))
+
+    def labels_spec(self, labels: str) -> LabelsSpec:
+        """Of the labels at this path."""
+        chain = self._by_labels[labels]
+        kind = names.module(KINDS[chain.noise.kind].function)
+        code = fingerprint.code("sdd.stages.noisy_labels", kind)
+        return LabelsSpec(chain.noise, self.config.validation, chain.seed, code)
+
+    def round_spec(self, chain: Chain, round: int) -> RoundSpec:
+        modules = ["sdd.stages.train_round", models.module(chain.model)]
+        if chain.teacher:
+            modules.append(models.module(chain.teacher.chain.model))
+        if round > 0:
+            modules.append(names.module(CRITERIA[chain.pruning.criterion]))
+            modules.append(names.module(RETRAININGS[chain.retraining]))
+        return replace(chain.spec(round), code=fingerprint.code(*modules))
+
+    def teacher_logits_spec(self, teacher: Teacher, augmentation: str) -> TeacherLogitsSpec:
+        model = models.module(teacher.chain.model)
+        return TeacherLogitsSpec(augmentation, fingerprint.code("sdd.stages.teacher_logits", model))
+
+    @cached_property
+    def _by_labels(self) -> dict[str, Chain]:
+        return {chain.labels: chain for chain in self.chains.values()}
+
+    # --- Parts of the config ---
+
+    @property
+    def chain_config(self) -> dict[str, Any]:
+        """The part that decides which chains exist and how they are trained."""
+        rule = ("early_stopping",) if self.early_stopping_ends_chains else ()
+        config = self.config.to_dict()
+        return {key: config[key] for key in (*CHAIN_KEYS, *rule)}
+
+    @property
+    def lasting_config(self) -> dict[str, Any]:
+        """All but what only says how the study is run, on which no result depends."""
+        config = self.config.to_dict()
+        return {key: value for key, value in config.items() if key not in RUN_KEYS}
+
+    # --- What jobs ask of a scheduler ---
+
+    def request(self, chain: str) -> Demand:
+        """What one round of a chain asks for."""
+        usual = self.config.cluster["default"]
+        own = self.config.cluster.get(self.chains[chain].model, Request())
+        minutes, memory_mb = own.minutes or usual.minutes, own.memory_mb or usual.memory_mb
+        assert minutes and memory_mb  # of the default, as sdd.study.validation makes sure
+        return Demand(minutes, memory_mb)
+
+    def logits_request(self, chain: str, augmentation: str) -> Demand:
+        """The same for the logits of a round of `chain`, which are made in memory.
+
+        A pass costs a third of a training step, so they take as long as so many epochs.
+        """
+        request, teacher = self.request(chain), self.chains[chain]
+        epochs = OUTCOMES[augmentation] / 3
+        share = max(1.0, epochs / teacher.recipe.epochs)
+        megabytes = math.ceil(self.logits_bytes(teacher.dataset, augmentation) / 1e6)
+        return Demand(math.ceil(request.minutes * share), request.memory_mb + megabytes)
+
+
+def last_round(fraction: float, final_sparsity: float) -> int:
+    """The first round whose nominal sparsity, 1 - (1 - fraction)^r, exceeds `final_sparsity`."""
+    # The logarithm only finds where to look: at an exact power, rounding could tip it over.
+    last = max(0, math.floor(math.log1p(-final_sparsity) / math.log1p(-fraction)) - 1)
+    if last > MOST_ROUNDS:  # more than anybody trains, and beyond what powers can tell apart
+        return last
+    while 1 - (1 - fraction) ** last <= final_sparsity:
+        last += 1
+    return last

@@ -1,0 +1,36 @@
+"""What a model answers, and how right it is."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdd.study.metrics import Score
+from sdd.study.settings import Recipe
+from sdd.training.samples import Samples
+
+
+def forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
+    """Logits of normalised images in the recipe's precision, but never less than float32."""
+    if recipe.channels_last:
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    if recipe.precision == "bfloat16":
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return model(inputs).float()
+    return model(inputs)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, samples: Samples, recipe: Recipe) -> Tensor:
+    """Logits [n, classes] of all samples in order, in evaluation mode and without augmentation."""
+    model.eval()
+    return torch.cat(
+        [forward(model, samples.normalise(images), recipe) for images in samples.batches()]
+    )
+
+
+def score(logits: Tensor, labels: Tensor) -> Score:
+    """Accuracy in percent and mean cross-entropy of `logits` [n, classes] on `labels` [n]."""
+    return Score(
+        accuracy=100 * (logits.argmax(1) == labels).double().mean().item(),
+        loss=F.cross_entropy(logits.double(), labels).item(),
+    )

@@ -1,0 +1,136 @@
+"""The one training loop."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdd.base.errors import Divergence
+from sdd.sparsity.masks import Masks
+from sdd.study.metrics import Epoch
+from sdd.study.settings import Recipe
+from sdd.training.evaluation import forward
+from sdd.training.optimizer import Optimizer
+from sdd.training.samples import Batch, Samples, epoch_of
+
+# The loss of a batch, from the model's logits [b, classes] on it.
+Objective = Callable[[Tensor, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class State:
+    """A training between two epochs: all that the rest of it depends on."""
+
+    history: tuple[Epoch, ...]
+    tensors: dict[str, Tensor]  # weights, buffers, optimizer and random generators; copies
+
+
+def cross_entropy(labels: Tensor) -> Objective:
+    """The plain objective: cross-entropy with the noisy `labels` [n]."""
+    return lambda logits, batch: F.cross_entropy(logits, labels.index_select(0, batch.index))
+
+
+def train(
+    model: nn.Module,
+    masks: Masks,
+    samples: Samples,
+    labels: Tensor,
+    true_labels: Tensor,
+    recipe: Recipe,
+    objective: Objective,
+    *,
+    generator: torch.Generator,
+    report: Callable[[Epoch], None],
+    start: State | None = None,
+    keep: Callable[[State], None] | None = None,
+) -> tuple[Epoch, ...]:
+    """Trains `model` in place by `recipe`; weights that `masks` prunes stay exactly zero.
+
+    `labels` and `true_labels` [n] are the noisy and the true ones of `samples`. All randomness but
+    dropout's comes from `generator`, on the CPU, so that batches do not depend on the device.
+    `report` is called after every epoch, and `keep` with the state between two; a training that
+    gets such a state as `start` goes on from there, and ends with the same bits on the CPU.
+    Returns all epochs. Raises Divergence when the loss is not finite.
+    """
+    parameters = dict(model.named_parameters())
+    # A pruned weight is zero, and with no gradient neither momentum nor decay moves it.
+    pruned = [
+        # As numbers: a product with booleans is converted in every step, and takes twice as long.
+        (parameters[name], mask.to(parameters[name].dtype))
+        for name, mask in masks.items()
+        if not mask.all()
+    ]
+    trained = list(model.parameters())
+    optimizer = Optimizer(trained, recipe)
+    history: tuple[Epoch, ...] = ()
+    if start:
+        _restore(start.tensors, model, optimizer, generator)
+        history = start.history
+    model.train()
+    for epoch in range(len(history), recipe.epochs):
+        rate = recipe.learning_rate_at(epoch)
+        losses, predictions, seen = [], [], []
+        for batch in epoch_of(samples, recipe, generator):
+            logits = forward(model, batch.inputs, recipe)
+            loss = objective(logits, batch)
+            for parameter in trained:
+                parameter.grad = None
+            loss.backward()
+            for weight, kept in pruned:
+                weight.grad.mul_(kept)
+            optimizer.step(rate)
+            losses.append(loss.detach() * len(batch.index))
+            predictions.append(logits.detach())
+            seen.append(batch.index)
+        # Read once an epoch: a step waits for nothing, and pays for no statistics.
+        order, predicted = torch.cat(seen), torch.cat(predictions).argmax(1)
+        total = torch.stack(losses).double().sum().item() / len(samples)
+        correct = (predicted == labels[order]).double().mean().item()
+        clean = (predicted == true_labels[order]).double().mean().item()
+        if not math.isfinite(total):
+            raise Divergence(
+                f"the loss is {total} in epoch {epoch} at learning rate {rate:g}. "
+                "Lower the recipe's learning_rate or its weight_decay."
+            )
+        history += (Epoch(epoch, rate, total, 100 * correct, 100 * clean),)
+        report(history[-1])
+        if keep:
+            keep(State(history, _copies(model, optimizer, generator)))
+    for weight, kept in pruned:
+        assert not weight[kept == 0].any(), "a pruned weight has moved"
+    return history
+
+
+def _in_place(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The tensors that training changes, themselves."""
+    return {
+        **{f"model.{name}": tensor for name, tensor in model.state_dict().items()},
+        **{f"optimizer.{n}": tensor for n, tensor in enumerate(optimizer.tensors())},
+    }
+
+
+def _copies(
+    model: nn.Module, optimizer: Optimizer, generator: torch.Generator
+) -> dict[str, Tensor]:
+    copies = {name: tensor.clone() for name, tensor in _in_place(model, optimizer).items()}
+    # Dropout draws from the global generators.
+    copies |= {"random.batches": generator.get_state(), "random.cpu": torch.get_rng_state()}
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        copies["random.cuda"] = torch.cuda.get_rng_state(device)
+    return copies
+
+
+def _restore(
+    tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer, generator: torch.Generator
+) -> None:
+    for name, tensor in _in_place(model, optimizer).items():
+        tensor.copy_(tensors[name])
+    generator.set_state(tensors["random.batches"])
+    torch.set_rng_state(tensors["random.cpu"])
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)

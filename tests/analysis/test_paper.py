@@ -1,0 +1,31 @@
+"""The paper's numbers: how it counts FLOPs, and which points belong to which setting."""
+
+import pytest
+
+from sdd.analysis.paper import TABLE_1, TABLE_2, paper_flops, read_off
+
+
+@pytest.mark.parametrize("table", [TABLE_1, TABLE_2])
+def test_accounting_reproduces_the_printed_flops(table):
+    for row in table.rows.values():
+        flops = paper_flops(row.trainings, table.epochs, table.macs)
+        assert flops == pytest.approx(row.flops, rel=0.015)
+
+
+def test_printed_co2_is_proportional_to_trainings():
+    for table in (TABLE_1, TABLE_2):
+        grams = [row.co2_g / row.trainings for row in table.rows.values()]
+        assert max(grams) / min(grams) < 1.01
+
+
+@pytest.mark.parametrize(
+    ("dataset", "noise", "points"),
+    [
+        ("cifar10", "symmetric-0.1", 1),
+        ("cifar10", "symmetric-0.15", 0),
+        ("cifar100n", "human-noisy", 1),
+        ("cifar100n", "human", 1),
+    ],
+)
+def test_published_points_are_of_the_same_noise(dataset, noise, points):
+    assert len(list(read_off(dataset, noise, "vit"))) == points

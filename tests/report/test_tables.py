@@ -1,0 +1,304 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders import build
+from synthetic import chain, rounds, study
+from synthetic import tiny as two_seeds
+
+from sdd.analysis.collected import best_outcomes, chains
+from sdd.analysis.comparisons import distillations
+from sdd.analysis.paper import BEST, DENSE, OPTIMAL
+from sdd.report.catalogue import TABLES
+from sdd.report.naming import noise_name
+from sdd.report.readable import readable
+from sdd.report.table_writer import write
+from sdd.study.settings import EarlyStopping
+
+RULE = EarlyStopping(patience=2, tolerance=1.0)
+
+
+@pytest.fixture
+def tiny():
+    return two_seeds()
+
+
+def test_a_chain_of_two_experiments_counts_once(tiny):
+    assert len(chains(tiny)) == 8 * 7
+    assert build("descent", tiny, RULE).n.tolist() == [2, 2, 2, 2]
+
+
+def test_chains_differ_by_their_teachers_own_teacher():
+    """A student of a student: its teacher's teacher shows in teacher_objective only."""
+    taught = {"teacher": "best", "teacher_model": "lenet-300-100", "teacher_chain": "elsewhere"}
+    base = rounds([70, 60, 72])
+    direct = rounds([80, 79, 78], **taught)
+    second = rounds([85, 84, 83], teacher_objective="kd-lenet-300-100-best-wd0.0001", **taught)
+    third = rounds([75, 74, 73], teacher_objective="kd-lenet-300-100-dense-wd0.0001", **taught)
+    frame = pd.concat([base, direct, second, third])
+
+    table = build("descent", frame, RULE)
+    assert table.n.tolist() == [1, 1, 1, 1] and table.teacher_objective.nunique() == 3
+    groups = list(distillations(chains(frame)))
+    assert [(g.teacher_objective, g.best.test_accuracy.iloc[0]) for g in groups] == [
+        ("ce-wd0.0001", 80),
+        ("kd-lenet-300-100-best-wd0.0001", 85),
+        ("kd-lenet-300-100-dense-wd0.0001", 75),
+    ]
+    header, *lines = readable(build("table2_distillation", frame, RULE))
+    column = [line[header.index("teacher's objective")] for line in lines]
+    assert column[:3] == ["-", "-", "ce-wd0.0001"]
+
+
+def test_table_1_by_hand(tiny):
+    table = build("table1_l2", tiny, RULE)
+    whole, stopped, optimal = (row for _, row in table.iterrows())
+    # Best round 5 of 7; stopped at 3, kept round 1; lambda_opt stopped at 4, kept round 2.
+    assert (whole.flops_mean, stopped.flops_mean, optimal.flops_mean) == (14e12, 8e12, 10e12)
+    assert (whole.co2_g_mean, stopped.co2_g_mean, optimal.co2_g_mean) == (21, 12, 15)
+    assert whole.test_accuracy_mean == 73 and stopped.test_accuracy_mean == 71
+    assert optimal.test_accuracy_mean == 75.5
+    assert whole.test_accuracy_deviation == pytest.approx(math.sqrt(2))
+    assert stopped.sparsity_mean == pytest.approx(20) and stopped.sparsity_deviation == 0
+    assert optimal.sparsity_mean == pytest.approx(36)
+    assert (whole.depth_mean, optimal.depth_mean) == (15, 0)
+    assert table.weight_decay.tolist() == [1e-4, 1e-4, 0.01]
+    assert table.n.tolist() == [2, 2, 2]
+    assert table.paper_flops.isna().all()
+
+
+def test_table_2_bills_the_teacher_apart(tiny):
+    table = build("table2_distillation", tiny, RULE)
+    assert table.teacher.tolist() == ["none", "none", "dense", "best"]
+    assert table.flops_mean.tolist() == [14e12, 8e12, 14e12, 14e12]
+    assert table.teacher_flops_mean.tolist() == [0, 0, 2e12, 14e12]
+    assert table.total_flops_mean.tolist() == [14e12, 8e12, 16e12, 28e12]
+    assert table.total_co2_g_mean.tolist() == [21, 12, 24, 42]
+    assert table.test_accuracy_mean.tolist() == [73, 71, 80.5, 85.5]
+
+
+def test_the_teachers_logits_are_billed_to_the_teacher(tiny):
+    tabulated = tiny.copy()
+    student = tabulated.teacher == "best"
+    tabulated.loc[student, ["teacher_logits_flops", "teacher_logits_co2_g"]] = [5e11, 0.25]
+    before = build("table2_distillation", tiny, RULE)
+    after = build("table2_distillation", tabulated, RULE)
+    assert (after.teacher_flops_mean - before.teacher_flops_mean).tolist() == [0, 0, 0, 5e11]
+    assert (after.total_co2_g_mean - before.total_co2_g_mean).tolist() == [0, 0, 0, 0.25]
+    assert (after.flops_mean == before.flops_mean).all()
+    tabulated["teacher_logits_co2_g"] = np.nan  # made, but not measured
+    unknown = build("table2_distillation", tabulated, RULE)
+    assert unknown.total_co2_g_mean.isna().tolist() == [False, False, False, True]
+
+
+def test_the_papers_rows_stand_beside_the_same_setting():
+    table = build("table2_distillation", study(), RULE)
+    same = table[table.dataset == "cifar10"]
+    assert same.paper_flops.tolist() == [48.84e15, 4.88e15, 35.82e15, 35.82e15]
+    assert same.paper_test_accuracy_deviation.tolist() == [1.20, 3.37, 1.85, 0.16]
+    assert table[table.dataset != "cifar10"].paper_flops.isna().all()
+
+
+def test_a_teacher_outside_the_study_has_no_known_cost(tiny):
+    orphan = tiny.replace({"teacher_chain": {tiny.chain[0]: "elsewhere/seed1"}})
+    table = build("table2_distillation", orphan[orphan.seed == 1], RULE)
+    assert table.teacher_flops_mean.isna().tolist() == [False, False, True, True]
+    assert table.flops_mean.notna().all()
+
+
+def test_descent_by_hand(tiny):
+    table = build("descent", tiny, RULE)
+    base = table[(table.teacher == "none") & (table.weight_decay == 1e-4)].iloc[0]
+    assert base.valleys == 2
+    assert (base.depth_mean, base.depth_deviation, base.mean_curve_depth) == (15, 0, 15)
+    assert (base.valley_round_mean, base.peak_round_mean) == (3, 5)
+    assert (base.dense_accuracy_mean, base.valley_accuracy_mean) == (71, 56)
+    assert (base.peak_accuracy_mean, base.final_accuracy_mean) == (73, 51)
+    assert base.valley_sparsity_mean == pytest.approx(48.8)
+    assert (base.light_to, base.critical_to) == pytest.approx((20, 48.8))
+    flat = table[table.weight_decay == 0.01].iloc[0]
+    assert flat.valleys == 0 and math.isnan(flat.valley_round_mean) and math.isnan(flat.sweet_to)
+
+
+def test_a_model_that_never_interpolates_has_no_end_of_interpolation(tiny):
+    hard = tiny.weight_decay == 0.01
+    frame = tiny.assign(train_accuracy=tiny.train_accuracy.where(~hard, 61.0))
+    header, *rows = readable(build("descent", frame, RULE))
+    ends = {row[header.index("λ")]: row[header.index("fits noisy labels to [%]")] for row in rows}
+    assert ends == {"0.0001": "73.79", "0.01": "-"}
+
+
+def test_early_stopping_grid_holds_the_studys_own_rule(tiny):
+    table = build("early_stopping", tiny, RULE)
+    base = table[(table.teacher == "none") & (table.weight_decay == 1e-4)]
+    assert len(base) == 10 and base.own_rule.sum() == 1
+    own = base[base.own_rule].iloc[0]
+    assert (own.last_round_mean, own.kept_round_mean, own.stopped) == (3, 1, 2)
+    assert own.cost_share_mean == pytest.approx(100 * 4 / 7)
+    # More patience never costs less.
+    assert base[base.tolerance == 1].sort_values("patience").flops_mean.is_monotonic_increasing
+
+
+def test_claims_by_hand(tiny):
+    table = build("claims", tiny, RULE)
+    ours = table.set_index(["method", "claim"]).ours_mean
+    l2, best = ours[OPTIMAL], ours[BEST]
+    assert l2["FLOPs saved against early stop"] == pytest.approx(100 * (1 - 10 / 8))
+    assert l2["CO2 saved against no early stop"] == pytest.approx(100 * (1 - 15 / 21))
+    assert l2["test accuracy gained against no early stop"] == pytest.approx(2.5)
+    assert l2["test accuracy gained against early stop"] == pytest.approx(4.5)
+    sparse = 100 * (1 - 0.8 ** np.arange(7))
+    sparsity = "sparsity gained against"
+    assert l2[f"{sparsity} no early stop"] == pytest.approx(sparse[2] - sparse[5])
+    assert l2[f"{sparsity} early stop"] == pytest.approx(sparse[2] - sparse[1])
+    assert l2["depth left of the valley"] == 0
+    assert best["test accuracy gained against no early stop"] == pytest.approx(12.5)
+    assert best["FLOPs saved against no early stop"] == 0
+    assert best["FLOPs saved against no early stop, the teacher's counted"] == pytest.approx(-100)
+    assert best["test accuracy gained against early stop"] == pytest.approx(14.5)
+    assert best["FLOPs saved against early stop"] == pytest.approx(100 * (1 - 14 / 8))
+    assert best["CO2 saved against early stop"] == pytest.approx(100 * (1 - 21 / 12))
+    assert ours[DENSE]["test accuracy gained against early stop"] == pytest.approx(9.5)
+    gains = np.array([85, 85, 84.5, 85, 85, 84.5, 65]) - [70, 70, 60, 55, 60, 72, 50]
+    assert best["test accuracy gained, mean over rounds"] == pytest.approx(gains.mean())
+    assert best["depth left of the valley"] == pytest.approx(100 * 0.5 / 15)
+
+
+def test_the_papers_claims_from_its_own_numbers(tiny):
+    table = build("claims", tiny, RULE).set_index(["method", "claim"])
+    paper = table.paper
+    assert paper[OPTIMAL, "CO2 saved against early stop"] == pytest.approx(33.3, abs=0.05)
+    assert paper[BEST, "FLOPs saved against no early stop"] == pytest.approx(26.7, abs=0.05)
+    gained = "test accuracy gained against no early stop"
+    assert paper[BEST, gained] == pytest.approx(12.37)
+    assert paper[DENSE, gained] == pytest.approx(7.0)
+    assert paper[OPTIMAL, gained] == pytest.approx(-2.99)
+    assert paper[OPTIMAL, "sparsity gained against no early stop"] == pytest.approx(-12.68)
+    gained = "test accuracy gained against early stop"
+    assert paper[OPTIMAL, gained] == pytest.approx(3.41)
+    assert paper[BEST, gained] == pytest.approx(26.66)
+    assert paper[DENSE, gained] == pytest.approx(21.29)
+    assert paper[OPTIMAL, "sparsity gained against early stop"] == pytest.approx(-9.02)
+    assert paper[BEST, "FLOPs saved against early stop"] == pytest.approx(-634.0, abs=0.05)
+    assert paper[DENSE, "CO2 saved against early stop"] == pytest.approx(-633.3, abs=0.05)
+    assert table.claimed[BEST, "FLOPs saved against early stop"] == ""
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_csv_round_trip(name, tmp_path):
+    table = build(name, study(), RULE)
+    write(table, tmp_path / name)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / f"{name}.csv"), table.map(lambda v: None if v == "" else v),
+        check_dtype=False, rtol=1e-12,
+    )  # fmt: skip
+    text = (tmp_path / f"{name}.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(lines) == len(table) + 2 and len({line.count("|") for line in lines}) == 1
+    latex = (tmp_path / f"{name}.tex").read_text()
+    assert latex.count(r"\\") == len(table) + 1
+    assert "seeds" in lines[0] and "nan" not in lines[2].lower()
+
+
+def test_what_all_rows_share_stands_above_them_once(tmp_path):
+    frame = study()
+    cifar = frame[frame.dataset == "cifar10"]
+    write(build("table2_distillation", cifar, RULE), tmp_path / "t")
+    text = (tmp_path / "t.md").read_text()
+    assert text.startswith("Everywhere: data set cifar10; ") and text.count("cifar10") == 1
+    assert (tmp_path / "t.tex").read_text().startswith("% Everywhere: data set cifar10; ")
+    above, _, header = text.splitlines()[:3]
+    taught = "teacher's model resnet18; teacher's objective ce-wd0.0001; α 0.8; τ 10."
+    assert above.endswith(f" With a teacher: {taught}") and "teacher's model" not in header
+    assert len(text.splitlines()) == 2 + 2 + 4
+
+
+def test_a_plain_study_says_once_that_it_has_no_teacher(tmp_path):
+    write(build("descent", chain(seed=1), RULE), tmp_path / "one")
+    assert (tmp_path / "one.md").read_text().startswith("| data set |")
+    both = pd.concat([chain(weight_decay=w) for w in (1e-4, 1e-2)])
+    write(build("descent", both, RULE), tmp_path / "two")
+    above, _, header = (tmp_path / "two.md").read_text().splitlines()[:3]
+    assert above == (
+        "Everywhere: data set mnist-5k; label noise 40 % symmetric noise; model lenet-300-100; "
+        "teacher none."
+    )
+    assert header.startswith("| λ | seeds | seeds with a valley |")
+
+
+def test_files_are_replaced_and_not_written_in_place(tmp_path):
+    table = build("descent", chain(), RULE)
+    for suffix in ("csv", "md", "tex"):
+        (tmp_path / f"old.{suffix}").write_text("as it was")
+        (tmp_path / f"t.{suffix}").hardlink_to(tmp_path / f"old.{suffix}")
+    write(table, tmp_path / "t")
+    for suffix in ("csv", "md", "tex"):
+        assert (tmp_path / f"old.{suffix}").read_text() == "as it was"
+        assert (tmp_path / f"t.{suffix}").read_text() != "as it was"
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_reading_one_seed_and_nothing_measured():
+    frame = study(seeds=(1,)).assign(co2_g=np.nan)
+    header, first, *_ = readable(build("table1_l2", frame, RULE))
+    row = dict(zip(header, first, strict=True))
+    assert row["CO2 [g]"] == "not measured"
+    assert row["training cost [TFLOPs]"] == "3.48"
+    assert "±" not in row["test accuracy [%]"] and row["seeds"] == "1"
+    assert row["label noise"] == "40 % symmetric noise"
+    assert not any(name.startswith("paper") for name in header)
+
+
+def test_reading_two_seeds_in_the_papers_units():
+    header, first, *_ = readable(build("table2_distillation", study(), RULE))
+    row = dict(zip(header, first, strict=True))
+    assert row["training cost [PFLOPs]"] == "42.34 ± 0.00"
+    assert row["paper: training cost [PFLOPs]"] == "48.84"
+    assert row["paper: test accuracy [%]"] == "74.52 ± 1.20"
+    assert row["CO2 [g]"] == "not measured" and row["paper: CO2 [g]"] == "510"
+
+
+@pytest.mark.parametrize("name", ["table1_l2", "table2_distillation", "claims"])
+def test_nothing_to_show(name):
+    with pytest.raises(ValueError, match=name):
+        build(name, chain(), RULE)
+
+
+def test_a_chain_that_ended_early():
+    frame = study()
+    late = (frame["round"] > 20) & (frame.seed == 2)
+    unknown = ["test_accuracy", "train_accuracy", "validation_accuracy", "test_loss", "flops"]
+    frame.loc[late, unknown] = np.nan
+    for name in TABLES:
+        assert len(build(name, frame, RULE))
+    whole = best_outcomes(chains(frame))
+    assert whole[whole.seed == 2].last_round.eq(20).all() and whole.total_flops.notna().all()
+
+
+@pytest.mark.parametrize(
+    ("noise", "name"),
+    [
+        ("symmetric-0.4", "40 % symmetric noise"),
+        ("pair-flip-0.05", "5 % pair-flip noise"),
+        ("symmetric-1e-05", "0.001 % symmetric noise"),
+        ("human-worse", "human-worse"),
+        ("clean", "clean"),
+    ],
+)
+def test_noise_name(noise, name):
+    assert noise_name(noise) == name
+
+
+def test_chains_that_were_really_ended_bill_what_was_spent(tiny):
+    ended = tiny.copy()
+    late = (ended.teacher == "none") & (ended["round"] >= 4)
+    ended.loc[late, ["test_accuracy", "validation_accuracy", "sparsity"]] = np.nan
+    ended.loc[late, ["flops", "co2_g"]] = 0
+    table = build("early_stopping_savings", ended, RULE)
+    base = table[(table.teacher == "none") & (table.weight_decay == 1e-4)].iloc[0]
+    assert base.flops_mean == 4 * 2e12 and base.last_round_mean == 3
+    assert base.saved_mean == pytest.approx(100 * (1 - 4 / 7))
+    # The best teacher's chain is billed for the rounds that it had.
+    taught = table[table.teacher == "best"].iloc[0]
+    assert taught.total_flops_mean - taught.flops_mean == 4 * 2e12

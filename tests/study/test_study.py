@@ -1,0 +1,230 @@
+"""A study: what a config expands to, and which configs are refused with which words."""
+
+import itertools
+import json
+import random
+import re
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from sdd.base.errors import StudyError
+from sdd.base.files import canonical
+from sdd.base.seeds import derive_seed
+from sdd.study import validation
+from sdd.study.reading import merge
+from sdd.study.settings import Recipe
+from sdd.study.specs import RoundSpec
+from sdd.study.study import Demand, Study, last_round
+
+OVERLAYS = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
+
+
+def build(config) -> Study:
+    return Study.of(validation.validate(config))
+
+
+def test_the_embedded_study_has_twelve_chains_of_32_rounds(embedded):
+    built = build(embedded)
+    assert built.last_round == 31 and len(built.rounds) == 32
+    assert len(built.chains) == 12
+    assert list(built.chains)[:2] == [
+        "mnist-5k/symmetric-0.4/lenet-300-100/ce-wd0.0001/seed1",
+        "mnist-5k/symmetric-0.4/lenet-300-100/ce-wd0.0001/seed2",
+    ]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+def test_shipped_studies_are_valid(embedded, overlay):
+    assert build(merge(embedded, yaml.safe_load(overlay.read_text("utf-8")))).chains
+
+
+def test_the_study_in_the_readme_is_valid(embedded):
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(build(merge(embedded, yaml.safe_load(text))).chains) == 9
+
+
+@pytest.mark.parametrize(
+    ("fraction", "final", "expected"),
+    [
+        (0.2, 0.998, 28),
+        (0.2, 0.999, 31),
+        (0.5, 0.998, 9),
+        (0.2, 0.0, 1),
+        (0.5, 0.5, 2),
+        (0.5, 0.75, 3),
+        (0.9, 0.9, 2),
+    ],
+)
+def test_last_round_is_the_first_above_the_final_sparsity(fraction, final, expected):
+    sparsity = [1 - (1 - fraction) ** r for r in range(100)]
+    assert last_round(fraction, final) == expected
+    # An independent count, forgiving the last bit of an exact power.
+    assert expected == next(r for r, s in enumerate(sparsity) if s > final + 1e-12)
+
+
+def test_rounds_override_the_final_sparsity(config):
+    config["pruning"] |= {"final_sparsity": 0.998, "rounds": 3}
+    assert build(config).last_round == 3
+
+
+@pytest.mark.parametrize(("dataset", "gigabytes"), [("cifar10", 0.1458), ("cifar100", 1.458)])
+def test_teacher_logits_have_a_known_size_and_a_limit(config, dataset, gigabytes):
+    config["validation"]["fraction"] = 0.1
+    config["recipes"]["vgg-5-5"] = config["recipes"]["lenet-300-100"] | {
+        "augmentation": "flip-crop"
+    }
+    grid = {"dataset": dataset, "noise": {"kind": "clean"}, "model": "vgg-5-5"}
+    config["experiments"] = [
+        {"name": "teacher", **grid},
+        {"name": "student", "teacher": {"experiment": "teacher", "round": "best"}, **grid},
+    ]
+    built = build(config)
+    student = built.experiments["student"][0]
+    assert built.logits_bytes(dataset, "flip-crop") == pytest.approx(1e9 * gigabytes)
+    assert built.tabulated(student)
+    config["distillation"]["largest_table"] = gigabytes - 1e-4
+    assert not build(config).tabulated(student)
+
+
+def test_a_chain_that_two_experiments_share_is_one(config):
+    first = config["experiments"][0]
+    config["experiments"].append(first | {"name": "again"})
+    built = build(config)
+    assert built.experiments["again"] == built.experiments["vanilla"]
+    assert len(built.chains) == len(
+        build(config | {"experiments": config["experiments"][:-1]}).chains
+    )
+
+
+def test_values_that_differ_from_the_defaults_show_in_the_path(config):
+    config["experiments"][2] |= {
+        "alpha": [config["distillation"]["alpha"], 0.5],
+        "temperature": [10, 4],
+    }
+    objectives = {c.objective for c in build(config).experiments["distilled"]}
+    assert "kd-lenet-300-100-best-wd0.0001" in objectives
+    assert "kd-lenet-300-100-dense-wd0.0001-alpha0.5-tau4" in objectives
+    assert len(objectives) == 8
+
+
+def test_an_unusual_teacher_shows_in_the_path(config):
+    config["experiments"][2]["teacher"] = {
+        "experiment": "l2", "round": "best", "weight_decay": 0.01,
+    }  # fmt: skip
+    objectives = {c.objective for c in build(config).experiments["distilled"]}
+    assert objectives == {"kd-lenet-300-100-best-of-ce-wd0.01-wd0.0001"}
+
+
+def test_different_chains_never_share_a_path_on_random_grids(config):
+    rng = random.Random(0)
+    for _ in range(60):
+        some = lambda values: rng.sample(values, rng.randint(1, len(values)))  # noqa: E731
+        base = {
+            "dataset": some(["mnist-5k", "mnist", "cifar10"]),
+            "noise": {"kind": "symmetric", "rate": some([0, 0.1, 0.2, 0.5])},
+            "model": "lenet-300-100",
+        }
+        config["experiments"] = [
+            {"name": "plain", "weight_decay": some([0, 1e-4, 1e-3, 0.01]), **base},
+            {"name": "one", "weight_decay": 1e-4, **base},
+            {
+                "name": "student",
+                "teacher": {"experiment": "one", "round": some(["best", "dense"])},
+                "alpha": some([0.8, 0.5, 0]),
+                "temperature": some([10, 4, 1]),
+                "weight_decay": some([1e-4, 0.01]),
+                **base,
+            },
+            {
+                "name": "grandchild",
+                "teacher": {"experiment": "one", "round": "best"},
+                **base,
+            },
+        ]
+        built = build(config)
+        every = set(itertools.chain.from_iterable(built.experiments.values()))
+        assert len(every) == len({chain.path for chain in every})
+
+
+def test_two_chains_at_one_path_are_refused(config):
+    config["experiments"][1]["weight_decay"] = [1e-4 + 1e-12, 1e-4 + 2e-12]
+    with pytest.raises(StudyError, match=r"share the path .*ce-wd0\.0001/seed1.*recipe"):
+        build(config)
+
+
+def test_specs_hold_what_a_job_depends_on_and_nothing_more(config):
+    def specs(changed):
+        built = build(changed)
+        return {
+            (path, r): canonical(chain.spec(r).to_dict())
+            for path, chain in built.chains.items()
+            for r in (0, 2)
+        }
+
+    before = specs(config)
+    path = "mnist-5k/symmetric-0.4/lenet-300-100/ce-wd0.0001/seed1"
+    student = path.replace("ce-", "kd-lenet-300-100-best-")
+    for change, changed in [
+        ({"seeds": [1, 2, 3]}, set()),
+        ({"pruning": {"rounds": 40}}, set()),
+        ({"early_stopping": {"patience": 9}}, set()),
+        ({"figures": {"palette": "deep"}}, set()),
+        ({"device": "cpu"}, set()),
+        ({"pruning": {"fraction": 0.3}}, {(path, 2), (student, 2)}),
+        ({"distillation": {"alpha": 0.7}}, {(student, 0), (student, 2)}),
+        ({"recipes": {"lenet-300-100": {"epochs": 50}}},
+         {(path, 0), (path, 2), (student, 0), (student, 2)}),
+    ]:  # fmt: skip
+        after = specs(merge(config, change))
+        different = {
+            key for key in before if key[0] in (path, student) and before[key] != after[key]
+        }
+        assert different == changed, change
+
+
+def test_a_request_is_the_default_with_what_differs_for_the_model(config):
+    (chain, *_) = build(config).chains
+    config["cluster"] = {"default": {"minutes": 5, "memory_mb": 6}, "vit": {"minutes": 7}}
+    assert build(config).request(chain) == Demand(5, 6)
+    config["cluster"]["lenet-300-100"] = {"minutes": 8}
+    assert build(config).request(chain) == Demand(8, 6)
+
+
+def test_teacher_logits_ask_for_their_passes_and_their_memory(config):
+    config["cluster"] = {"default": {"minutes": 10, "memory_mb": 2000}}
+    config["recipes"]["lenet-300-100"] |= {"epochs": 27, "milestones": []}
+    config["validation"]["fraction"] = 0.2
+    built = build(config)
+    (chain, *_) = built.chains
+    # 3,200 images, 10 classes; 162 outcomes in half precision: twice the passes of a training.
+    assert built.logits_request(chain, "flip-crop") == Demand(20, 2011)
+    assert built.logits_request(chain, "none") == Demand(10, 2001)
+
+
+def test_a_number_written_as_an_integer_is_the_same_recipe(config):
+    config["experiments"] = [config["experiments"][0] | {"weight_decay": [1]}]
+    one = build(config).experiments["vanilla"]
+    config["experiments"][0]["weight_decay"] = [1.0]
+    assert build(config).experiments["vanilla"] == one
+    assert one[0].spec(1) == build(config).experiments["vanilla"][0].spec(1)
+
+
+def test_seeds_of_different_purposes_differ_and_stay():
+    assert derive_seed(1, "noise") == derive_seed(1, "noise")
+    several = {derive_seed(s, p, r) for s in (1, 2) for p in ("noise", "batches") for r in range(5)}
+    assert len(several) == 20
+    assert all(0 <= seed < 2**63 for seed in several)
+
+
+def test_learning_rates_of_the_schedules():
+    recipe = Recipe("sgd", 0.1, 0, 128, 160, "multistep", milestones=(80, 120))
+    rates = [recipe.learning_rate_at(e) for e in (0, 79, 80, 119, 120, 159)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    cosine = Recipe("adamw", 1e-4, 0, 512, 200, "cosine")
+    assert cosine.learning_rate_at(0) == 1e-4
+    assert cosine.learning_rate_at(100) == pytest.approx(5e-5)
+    assert 0 < cosine.learning_rate_at(199) < 1e-8
+    spec = RoundSpec("c", 0, "lenet-300-100", recipe, 1)
+    assert RoundSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec

@@ -1,0 +1,164 @@
+"""The training loop against an independent plain PyTorch loop, and what it promises."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sdd.base.errors import Divergence
+from sdd.data.facts import DatasetFacts
+from sdd.sparsity import masks as sparsity
+from sdd.sparsity.criteria import magnitude
+from sdd.study.settings import Pruning, Recipe
+from sdd.training.evaluation import predict, score
+from sdd.training.loop import cross_entropy, train
+from sdd.training.samples import Samples
+
+SGD = Recipe("sgd", 0.1, 1e-3, 16, 3, "multistep", momentum=0.9, milestones=(2,))
+ADAMW = Recipe("adamw", 1e-2, 0.1, 16, 3, "cosine")
+
+
+def problem(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(50, 1, 3, 4, generator=generator, dtype=dtype)
+    labels = torch.randint(5, (50,), generator=generator)
+    true = torch.randint(5, (50,), generator=generator)
+    one = torch.ones(1, 1, 1, dtype=dtype)
+    return Samples(images, 0 * one, one), labels, true
+
+
+def network(dtype=torch.float64):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 5)).to(dtype)
+
+
+def fit(recipe, masks=None, dtype=torch.float64, seed=2):
+    samples, labels, true = problem(dtype)
+    model, epochs = network(dtype), []
+    masks = masks or sparsity.dense_masks(model)
+    sparsity.apply(sparsity.prunable(model), masks)
+    train(
+        model, masks, samples, labels, true, recipe, cross_entropy(labels),
+        generator=torch.Generator().manual_seed(seed), report=epochs.append,
+    )  # fmt: skip
+    return model, epochs
+
+
+def half_masks():
+    model = network()
+    return sparsity.prune(
+        magnitude(sparsity.prunable(model)), sparsity.dense_masks(model), Pruning(0.5)
+    )
+
+
+def plain_loop(recipe, masks):
+    """The textbook: torch's own schedulers, and weights zeroed again after each step."""
+    samples, labels, _ = problem()
+    model = network()
+    weights = sparsity.prunable(model)
+    sparsity.apply(weights, masks)
+    if recipe.optimizer == "sgd":
+        optimizer = torch.optim.SGD(
+            model.parameters(), recipe.learning_rate, recipe.momentum,
+            weight_decay=recipe.weight_decay, foreach=False,
+        )  # fmt: skip
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, recipe.milestones)
+    else:
+        optimizer = torch.optim.AdamW(
+            model.parameters(),
+            recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            foreach=False,
+        )
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(recipe.epochs):
+        order = torch.randperm(50, generator=generator)
+        for start in range(0, 50, 16):
+            index = order[start : start + 16]
+            optimizer.zero_grad()
+            F.cross_entropy(model(samples.images[index]), labels[index]).backward()
+            optimizer.step()
+            sparsity.apply(weights, masks)
+        scheduler.step()
+    return model
+
+
+@pytest.mark.parametrize("recipe", [SGD, ADAMW], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("pruned", [False, True])
+def test_equals_a_plain_loop(recipe, pruned):
+    masks = half_masks() if pruned else sparsity.dense_masks(network())
+    model, _ = fit(recipe, masks)
+    for ours, theirs in zip(
+        model.state_dict().values(), plain_loop(recipe, masks).state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("recipe", [SGD, ADAMW], ids=["sgd", "adamw"])
+def test_pruned_weights_stay_exactly_zero(recipe):
+    masks = half_masks()
+    model, _ = fit(recipe, masks)
+    for name, weight in sparsity.prunable(model).items():
+        assert (weight[~masks[name]] == 0).all()
+        assert (weight[masks[name]] != 0).all()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    first, again, other = (fit(SGD, dtype=torch.float32, seed=s)[0] for s in (2, 2, 3))
+    bits = [
+        torch.cat([p.detach().flatten() for p in m.parameters()]) for m in (first, again, other)
+    ]
+    assert torch.equal(bits[0], bits[1])
+    assert not torch.equal(bits[0], bits[2])
+
+
+def test_reports_every_epoch_with_its_learning_rate():
+    _, epochs = fit(SGD)
+    assert [e.epoch for e in epochs] == [0, 1, 2]
+    assert [e.learning_rate for e in epochs] == pytest.approx([0.1, 0.1, 0.01])
+    assert all(0 <= e.accuracy <= 100 and math.isfinite(e.loss) for e in epochs)
+
+
+def test_divergence_names_epoch_and_learning_rate():
+    with pytest.raises(Divergence, match=r"loss is nan in epoch \d at learning rate 1e\+30"):
+        fit(Recipe("sgd", 1e30, 0.0, 16, 3, "constant"), dtype=torch.float32)
+
+
+def test_score_by_hand():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
+    labels = torch.tensor([0, 0, 1])
+    found = score(logits, labels)
+    losses = [math.log(1 + math.exp(-2)), math.log(1 + math.exp(1)), math.log(1 + math.exp(3))]
+    assert found.accuracy == pytest.approx(100 / 3)
+    assert found.loss == pytest.approx(sum(losses) / 3)
+
+
+def test_normalising_once_or_a_batch_at_a_time_is_the_same():
+    pixels = np.random.default_rng(0).integers(256, size=(9, 3, 4, 4), dtype=np.uint8)
+    index = np.array([7, 0, 3, 3])
+    facts = DatasetFacts("x", "", 10, (3, 4, 4), 9, 0, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), {}, 0, "")
+    cpu = torch.device("cpu")
+    once = Samples.place(pixels, index, facts, device=cpu, normalised=True)
+    later = Samples.place(pixels, index, facts, device=cpu, normalised=False)
+    assert len(once) == len(later) == 4
+    assert once.images.is_floating_point() and later.images.dtype == torch.uint8
+    # The pixels themselves, not a copy of them.
+    assert np.shares_memory(later.images.numpy(), pixels)
+    chosen = torch.tensor([2, 1])
+    assert torch.equal(once.take(chosen), later.normalise(later.take(chosen)))
+    assert torch.equal(torch.cat(list(once.batches())), later.normalise(*later.batches()))
+    expected = (torch.from_numpy(pixels[index, 1]).double() / 255 - 0.4) / 0.3
+    torch.testing.assert_close(once.images[:, 1].double(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_prediction_is_in_evaluation_mode_and_in_order():
+    samples, _, _ = problem()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Dropout(0.5)).double()
+    recipe = Recipe("sgd", 0.1, 0, 16, 1, "constant")
+    expected = model[1](samples.images.flatten(1))
+    torch.testing.assert_close(predict(model, samples, recipe), expected)

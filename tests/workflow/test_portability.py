@@ -1,0 +1,131 @@
+"""A study's results do not depend on where it runs, and a job needs its declared inputs only.
+
+Byte for byte, but for what a clock or a power meter says; that is named in `same`.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import SMOKE, Workflow
+
+from sdd.__main__ import STAGES
+
+# The checksum is of the file itself, seconds and energy included.
+MEASURED = re.compile(r".*(seconds|energy|co2_g|checksum).*")
+# Tables with such columns, or claims on CO2: compared by their .csv, without those.
+MEASURED_TABLES = ("table1_l2", "table2_distillation", "claims")
+# A page with dates and run times, made by Snakemake from everything that stands here anyway.
+DATED = "report.html"
+
+
+def same(path: Path, other: Path) -> bool:
+    """Whether two files hold the same results."""
+    if path.suffix == ".json":
+        return lasting(json.loads(path.read_text())) == lasting(json.loads(other.read_text()))
+    if path.name == "rounds.csv" or path.stem in MEASURED_TABLES:
+        return path.suffix != ".csv" or lasting_rows(path).equals(lasting_rows(other))
+    return path.read_bytes() == other.read_bytes()
+
+
+def lasting(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if not MEASURED.fullmatch(key)}
+
+
+def lasting_rows(path: Path) -> pd.DataFrame:
+    frame = pd.read_csv(path, dtype=str)
+    if "claim" in frame:
+        frame = frame[~frame.claim.str.startswith("CO2")]
+    return frame[[name for name in frame if not MEASURED.fullmatch(name)]]
+
+
+def files(workflow: Workflow) -> set[Path]:
+    """Everything that a run has left, logs aside."""
+    found = [
+        path.relative_to(workflow.folder)
+        for folder in ("resources", "results", "reports")
+        for path in (workflow.folder / folder).rglob("*")
+        if path.is_file() and path.suffix != ".log"
+    ]
+    return {path for path in found if path.name != DATED}
+
+
+def test_another_folder_gives_the_same_files(finished, tmp_path):
+    deeper = tmp_path / "some" / "where" / "else"
+    deeper.mkdir(parents=True)
+    elsewhere = Workflow(deeper)
+    elsewhere.snakemake(*SMOKE)
+    assert files(elsewhere) == files(finished)
+    differing = [
+        str(path)
+        for path in sorted(files(finished))
+        if not same(elsewhere.folder / path, finished.folder / path)
+    ]
+    assert not differing
+
+
+def test_a_moved_study_is_still_up_to_date(finished, tmp_path):
+    moved = Workflow(tmp_path / "some" / "where" / "else", source=finished.folder)
+    assert moved.planned(*SMOKE) == set()
+
+
+@dataclass
+class Job:
+    """What Snakemake has recorded of a job, its paths relative to the workflow's folder."""
+
+    inputs: list[str]
+    logs: list[str]
+    command: str
+    outputs: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def jobs(finished) -> list[Job]:
+    """One job of every training rule, and one of every other stage."""
+    # Else the finished choice of a teacher would not be among them.
+    table = finished.snakemake(*SMOKE, "--forceall", "--detailed-summary").stdout
+    rows = csv.DictReader(table[table.index("output_file\t") :].splitlines(), delimiter="\t")
+    by_kind: dict[str, dict[str, Job]] = defaultdict(dict)
+    for row in rows:
+        command, rule = row["shellcmd"], row["rule"]
+        stage = re.match(r"python -m sdd (\w+)", command)
+        kind = stage[1] if stage and stage[1] != "train_round" else rule
+        inputs = [] if row["input-file(s)"] in ("", "-") else row["input-file(s)"].split(",")
+        job = by_kind[kind].setdefault(command, Job(inputs, row["log-file(s)"].split(","), command))
+        job.outputs.append(row["output_file"])
+    del by_kind["html_report"]  # it reads Snakemake's own records of all jobs
+    return [next(iter(of_kind.values())) for of_kind in by_kind.values()]
+
+
+def test_a_job_needs_nothing_but_its_declared_inputs(finished, jobs, tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(finished.folder)}
+
+    def differing(job: Job) -> list[str]:
+        """Runs it in a folder with its inputs alone; says what comes out differently."""
+        folder = tmp_path / str(jobs.index(job))
+        for path in (*job.inputs, *job.outputs, *job.logs):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        for path in job.inputs:
+            shutil.copy(finished.folder / path, folder / path)
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", job.command],
+            cwd=folder, env=environment, text=True, capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{job.command}\n{done.stderr}"
+        return [path for path in job.outputs if not same(folder / path, finished.folder / path)]
+
+    with ThreadPoolExecutor(2) as two:
+        assert [path for paths in two.map(differing, jobs) for path in paths] == []
+    stages = [job.command.split()[3] for job in jobs if job.command.startswith("python")]
+    assert stages.count("train_round") == 4
+    assert set(stages) == set(STAGES)
