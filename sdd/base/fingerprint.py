@@ -1,19 +1,34 @@
 """Which code a job runs, as a short hash that goes into its spec.
 
 Snakemake sees the command line of a job, not the modules behind it. The hash covers the modules
-that a job starts from and every module of this package that these import, however far down.
-Comments, docstrings and formatting do not count: the syntax tree does, written down in a way that
-does not depend on Python's version, the locale or the operating system.
+that a job starts from and every module of this package that these import, however far down; from a
+user's own module it goes on to those beside it. Comments, docstrings and formatting do not count:
+the syntax tree does, written down in a way that does not depend on Python's version, the locale or
+the operating system.
 """
 
 import ast
 import hashlib
+import sysconfig
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).parent.parent
+
+
+class Module(NamedTuple):
+    """A file of code, and the folder from which it is imported."""
+
+    file: Path
+    root: Path
+
+    @property
+    def package(self) -> tuple[str, ...]:
+        """The packages around it, for imports that are relative to it."""
+        return self.file.relative_to(self.root).parent.parts
 
 
 @cache
@@ -23,19 +38,98 @@ def code(*modules: str) -> str:
     Modules are named as in an import ("sdd.stages.table"); each is read once a process.
     """
     digest = hashlib.sha256()
-    for file in sorted(files(*modules)):
-        digest.update(f"{file.relative_to(PACKAGE).as_posix()} {_read(file)[0]}\n".encode())
+    for name, identity in sorted(
+        (module.file.relative_to(module.root).as_posix(), _read(module.file)[0])
+        for module in reached(*modules)
+    ):
+        digest.update(f"{name} {identity}\n".encode())
     return digest.hexdigest()[:12]
 
 
-def files(*modules: str) -> frozenset[Path]:
-    """The files of this package behind `modules`, which they import directly or not."""
-    found: set[Path] = set()
-    ahead = {file for module in modules for file in _files_of(module)}
+def reached(*modules: str) -> frozenset[Module]:
+    """The files behind `modules`: those that they import directly or not, too."""
+    found: set[Module] = set()
+    ahead = {module for name in modules for module in located(name)}
     while ahead:
         found |= ahead
-        ahead = {imported for file in ahead for imported in _read(file)[1]} - found
+        ahead = {one for module in ahead for one in _imported_by(module)} - found
     return frozenset(found)
+
+
+@cache
+def located(name: str) -> frozenset[Module]:
+    """A module's file and those of the packages around it, which are imported with it.
+
+    None where there is no such module, or where it is no file of Python.
+    """
+    top, *parts = name.split(".")
+    root = _root(top)
+    if root is None:
+        return frozenset()
+    around = [root.joinpath(top, *parts[:depth], "__init__.py") for depth in range(len(parts) + 1)]
+    own = root.joinpath(top, *parts).with_suffix(".py")
+    return frozenset(Module(file, root) for file in (*around, own) if file.is_file())
+
+
+@cache
+def _root(top: str) -> Path | None:
+    """The folder from which a top-level module or package is imported; nothing is run."""
+    if top == PACKAGE.name:
+        return PACKAGE.parent
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).parent
+    return Path(spec.origin).parent if spec.origin and spec.has_location else None
+
+
+def _imported_by(module: Module) -> Iterator[Module]:
+    ours = module.root == PACKAGE.parent and module.file.is_relative_to(PACKAGE)
+    for level, name in _read(module.file)[1]:
+        if level:
+            package = module.package
+            name = ".".join([*package[: len(package) - level + 1], *filter(None, [name])])
+        top = name.partition(".")[0]
+        if top == PACKAGE.name or (not ours and _belongs(top, module)):
+            yield from located(name)
+
+
+def _belongs(top: str, module: Module) -> bool:
+    """Whether a user's `module` and the top-level one lie side by side. Of what is installed only
+    the same package counts: others have versions of their own."""
+    if top == module.file.relative_to(module.root).parts[0].removesuffix(".py"):
+        return True
+    return module.root not in _installed() and _root(top) == module.root
+
+
+@cache
+def _installed() -> frozenset[Path]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return frozenset(Path(sysconfig.get_path(name)) for name in names)
+
+
+def bound(module: str) -> frozenset[str]:
+    """The names that a module's text gives to anything; nothing is run."""
+    found: set[str] = set()
+    for file in (one.file for one in located(module) if _is(one, module)):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+            elif isinstance(node, ast.alias):
+                found.add((node.asname or node.name).partition(".")[0])
+    return frozenset(found)
+
+
+def _is(module: Module, name: str) -> bool:
+    path = module.file.relative_to(module.root).with_suffix("")
+    parts = path.parts[:-1] if path.name == "__init__" else path.parts
+    return ".".join(parts) == name
 
 
 def identity(source: str) -> str:
@@ -44,10 +138,10 @@ def identity(source: str) -> str:
 
 
 @cache
-def _read(file: Path) -> tuple[str, frozenset[Path]]:
-    """The identity of a file, and what it imports of this package."""
+def _read(file: Path) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """The identity of a file, and what it imports: each name, and how many packages up."""
     written = _Writing.of(file.read_text("utf-8"))
-    return written.digest(), frozenset(f for name in written.imports for f in _files_of(name))
+    return written.digest(), tuple(written.imports)
 
 
 class _Writing:
@@ -59,7 +153,7 @@ class _Writing:
 
     def __init__(self) -> None:
         self.words: list[str] = []
-        self.imports: list[str] = []
+        self.imports: list[tuple[int, str]] = []
 
     @classmethod
     def of(cls, source: str) -> "_Writing":
@@ -120,22 +214,10 @@ def _undocumented(body: list[ast.stmt]) -> list[ast.stmt]:
     return body
 
 
-def _imported(node: Any) -> Iterator[str]:
+def _imported(node: Any) -> Iterator[tuple[int, str]]:
     if isinstance(node, ast.ImportFrom):
-        if node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        yield node.level, node.module or ""
+        prefix = f"{node.module}." if node.module else ""
+        yield from ((node.level, f"{prefix}{alias.name}") for alias in node.names)
     else:
-        yield from (alias.name for alias in node.names)
-
-
-@cache
-def _files_of(module: str) -> frozenset[Path]:
-    """The module's file and those of the packages around it, which are imported with it; none
-    where it is not of this package."""
-    package, *parts = module.split(".")
-    if package != PACKAGE.name:
-        return frozenset()
-    around = [PACKAGE.joinpath(*parts[:depth], "__init__.py") for depth in range(len(parts) + 1)]
-    own = PACKAGE.joinpath(*parts).with_suffix(".py")
-    return frozenset(file for file in (*around, own) if file.is_file())
+        yield from ((0, alias.name) for alias in node.names)

@@ -77,11 +77,6 @@ def module(name: str) -> str:
     return names.module(find(name)[0].builder)
 
 
-def expression() -> str:
-    """A regular expression that every name matches, and nothing else."""
-    return "|".join(_expression(pattern) for pattern in MODELS)
-
-
 def _expression(pattern: str) -> str:
     # Nine digits at most: what is longer is no width, and takes its time to be counted.
     return re.sub("<.*?>", r"([1-9][0-9]{0,8})", pattern)

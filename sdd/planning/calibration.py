@@ -58,8 +58,8 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
                 sharing=sharing,
                 side_by_side=min(workers, len(chains)),
             )
-    models = dict.fromkeys((chain.model, chain.dataset) for chain in chains)
-    return Machine(workers, load, {names: anatomy(*names) for names in models}, rates)
+    models = {(chain.model, chain.dataset): chain for chain in chains}
+    return Machine(workers, load, {names: anatomy(c) for names, c in models.items()}, rates)
 
 
 def calibrate(chain: Chain, last: int, *, device: str, sharing: int, side_by_side: int) -> Rates:
@@ -157,15 +157,17 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def anatomy(model: str, dataset: str) -> Anatomy:
-    """Counted on the model itself. Imports torch."""
+def anatomy(chain: Chain) -> Anatomy:
+    """Counted on the model of a chain itself. Imports torch."""
     from sdd.models.build import build
     from sdd.sparsity.cost import count
     from sdd.sparsity.masks import prunable
 
-    known = DATASETS[dataset]
+    known = DATASETS[chain.dataset]
     channels, size, _ = known.shape
-    built = build(model, channels=channels, size=size, classes=known.classes, seed=0)
+    built = build(
+        chain.model, channels=channels, size=size, classes=known.classes, seed=0, own=chain.build
+    )
     state = sum(value.numel() * value.element_size() for value in built.state_dict().values())
     weights = sum(weight.numel() for weight in prunable(built).values())
     return Anatomy(count(built, known.shape).forward_macs, state, weights)

@@ -26,6 +26,7 @@ def build_network(spec: RoundSpec, facts: DatasetFacts) -> nn.Module:
         size=size,
         classes=facts.classes,
         seed=derive_seed(spec.seed, "initial weights"),
+        own=spec.build,
     )
 
 

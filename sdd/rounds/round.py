@@ -30,7 +30,7 @@ from sdd.rounds.objective import objective_of
 from sdd.rounds.resume import Sidecar
 from sdd.sparsity import masks as sparsity
 from sdd.sparsity.checkpoint import write_checkpoint
-from sdd.sparsity.compaction import compact
+from sdd.sparsity.compaction import compact, knows
 from sdd.sparsity.cost import count, training_flops
 from sdd.sparsity.masks import Masks
 from sdd.study.methods import CRITERIA, RETRAININGS
@@ -190,6 +190,8 @@ def train_round(
     ):
         objective, teacher_macs = objective_of(spec, inputs, data.facts, noisy, log)
         small = compact(begin.model, begin.masks, spec.recipe, len(samples))
+        if spec.round and not knows(begin.model):
+            log(f"{spec.model} is trained masked: no smaller network behind it is known")
         model, masks = (small.model, small.masks) if small else (begin.model, begin.masks)
         step_macs = small.step_macs(data.facts.shape) if small else begin.macs.step_macs
         try:

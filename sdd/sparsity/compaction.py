@@ -149,6 +149,11 @@ def fewer_units(model: nn.Module, masks: Masks, recipe: Recipe, samples: int) ->
     return Compacted(small, taken, index, parked_decay(recipe, samples))
 
 
+def knows(model: nn.Module) -> bool:
+    """Whether some of a model's layers could be made smaller; else it is always trained masked."""
+    return bool(_rows(model))
+
+
 def live_units(model: nn.Module, masks: Masks) -> dict[str, int]:
     """How many units of each layer are not parked; layers that cannot be narrowed are left out."""
     return {

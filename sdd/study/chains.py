@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from sdd.base import names
 from sdd.data.settings import Noise
+from sdd.models import names as models
 from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
 from sdd.study.specs import RoundSpec
 
@@ -25,10 +27,16 @@ class Chain:
     seed: int
     objective: str
     early_stopping: EarlyStopping | None = None  # the rule, where it really ends chains
+    build: str | None = None  # module:function of a model of the user's own
 
     @property
     def path(self) -> str:
         return f"{self.dataset}/{self.noise.name}/{self.model}/{self.objective}/seed{self.seed}"
+
+    @property
+    def builder(self) -> str:
+        """The module that builds its model, as named in an import."""
+        return names.module(self.build) if self.build else models.module(self.model)
 
     @property
     def labels(self) -> str:
@@ -42,6 +50,7 @@ class Chain:
             chain=self.path,
             round=round,
             model=self.model,
+            build=self.build,
             recipe=self.recipe,
             seed=self.seed,
             pruning=self.pruning if retrained else None,

@@ -28,7 +28,6 @@ from sdd.study.methods import RETRAININGS
 from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
 
 NAME = "^[a-z0-9][a-z0-9_-]{0,79}$"  # of studies and experiments: they become folders
-_MODEL = f"^({names.expression()})$"
 _KINDS = "; ".join(f"{name} ({kind.meaning})" for name, kind in KINDS.items())
 _HUMAN = "; ".join(f"{', '.join(kinds)} ({name})" for name, kinds in human_kinds().items())
 
@@ -84,8 +83,8 @@ class Experiment:
     noise: NoiseGrid = setting("Label noise of the training labels: its kind, and what that needs.")
     model: tuple[str, ...] = axis(
         f"One model, or a list of them, each with a recipe: {', '.join(names.MODELS)} (2^gamma "
-        "channels in the first of delta blocks, such as vgg-5-5).",
-        pattern=_MODEL,
+        "channels in the first of delta blocks, such as vgg-5-5), or one of your own.",
+        examples=list(names.MODELS),
     )
     weight_decay: tuple[NotNegative, ...] = axis(
         "The paper's lambda, at least 0; one, or a list. Default, the recipe's.", ()
@@ -176,6 +175,20 @@ class Request:
 
 
 @dataclass(frozen=True)
+class OwnModel:
+    """A model of the user's own."""
+
+    __pydantic_config__ = STRICT
+
+    build: str = setting(
+        "Where its function lies, my_package.my_module:my_net, in a module beside the Snakefile, "
+        "in the working directory, or installed. my_net(channels, size, classes) returns a torch "
+        "module that maps images [N, channels, size, size] to logits [N, classes].",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
+    )
+
+
+@dataclass(frozen=True)
 class EnergySettings:
     """Energy and CO2."""
 
@@ -230,6 +243,9 @@ class StudyConfig:
         "A list of experiments, each a grid; an overlay replaces the whole list.", minItems=1
     )
     recipes: dict[str, Recipe] = setting("How each model is trained, by the model's name.")
+    models: dict[str, OwnModel] = setting(
+        "Models of your own by name: lower case letters, digits, - and _.", {}
+    )
     pruning: PruningSettings = setting("Pruning before every retraining.", PruningSettings())
     retraining: str = setting(
         f"What a round starts from: {', '.join(RETRAININGS)}.",

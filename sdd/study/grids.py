@@ -56,7 +56,9 @@ def _chains(
     rule = config.early_stopping.rule if config.early_stopping.ends_chains else None
     pruning = Pruning(config.pruning.fraction, config.pruning.scope, config.pruning.criterion)
     for dataset, noise, model, weight_decay, which, alpha, temperature, seed in axes:
-        _check_fit(key, model, dataset)
+        own = config.models.get(model)
+        if not own:
+            _check_fit(key, model, dataset)
         _check_hold_out(dataset, config.validation.fraction)
         recipe = _recipe(key, model, config.recipes)
         if weight_decay is not None:
@@ -65,6 +67,7 @@ def _chains(
             dataset, noise, model, recipe, pruning, config.retraining,
             distillation=None, teacher=None, seed=seed,
             objective=f"ce-wd{recipe.weight_decay:g}", early_stopping=rule,
+            build=own.build if own else None,
         )  # fmt: skip
         if teacher and which:
             source = _teacher_chain(key, teacher, chain, earlier)

@@ -25,6 +25,7 @@ class RoundSpec:
     retraining: str | None = None
     distillation: Distillation | None = None
     early_stopping: EarlyStopping | None = None  # the rule, where it ends chains
+    build: str | None = None  # module:function of a model of the user's own
     code: str | None = None
 
     @classmethod

@@ -12,7 +12,6 @@ from sdd.base.layout import Layout, LogitsFiles
 from sdd.data.datasets import DATASETS
 from sdd.data.noise_kinds import KINDS
 from sdd.data.settings import DatasetSpec, LabelsSpec
-from sdd.models import names as models
 from sdd.study.chains import Chain, Teacher
 from sdd.study.config import MOST_ROUNDS, RUN_KEYS, Request, StudyConfig
 from sdd.study.grids import expand
@@ -22,7 +21,7 @@ from sdd.study.specs import RoundSpec, TeacherLogitsSpec
 
 # What collecting depends on: the keys that decide which chains exist and how they are called.
 CHAIN_KEYS = (
-    "study", "seeds", "experiments", "recipes", "pruning", "retraining", "validation",
+    "study", "seeds", "experiments", "models", "recipes", "pruning", "retraining", "validation",
     "distillation",
 )  # fmt: skip
 
@@ -133,17 +132,17 @@ class Study:
         return LabelsSpec(chain.noise, self.config.validation, chain.seed, code)
 
     def round_spec(self, chain: Chain, round: int) -> RoundSpec:
-        modules = ["sdd.stages.train_round", models.module(chain.model)]
+        modules = ["sdd.stages.train_round", chain.builder]
         if chain.teacher:
-            modules.append(models.module(chain.teacher.chain.model))
+            modules.append(chain.teacher.chain.builder)
         if round > 0:
             modules.append(names.module(CRITERIA[chain.pruning.criterion]))
             modules.append(names.module(RETRAININGS[chain.retraining]))
         return replace(chain.spec(round), code=fingerprint.code(*modules))
 
     def teacher_logits_spec(self, teacher: Teacher, augmentation: str) -> TeacherLogitsSpec:
-        model = models.module(teacher.chain.model)
-        return TeacherLogitsSpec(augmentation, fingerprint.code("sdd.stages.teacher_logits", model))
+        code = fingerprint.code("sdd.stages.teacher_logits", teacher.chain.builder)
+        return TeacherLogitsSpec(augmentation, code)
 
     @cached_property
     def _by_labels(self) -> dict[str, Chain]:

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from sdd.base import fingerprint
 from sdd.base.errors import StudyError
 from sdd.models import names
 from sdd.study import config as classes
@@ -218,10 +219,16 @@ def _values(record: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
 
 def _check_models(config: StudyConfig) -> None:
     """Recipes and requests bear the names of models."""
+    for name, own in config.models.items():
+        _check_own(f"models.{name[:LONGEST]}", name, own.build)
+    for index, experiment in enumerate(config.experiments):
+        for model in experiment.model:
+            _check_model(f"experiments[{index}].model", model, config, "the name of a model")
     for model in config.recipes:
-        _check_model(f"recipes.{model[:LONGEST]}", model)
+        _check_model(f"recipes.{model[:LONGEST]}", model, config, "the name of a model")
     for model in config.cluster.keys() - {"default"}:
-        _check_model(f"cluster.{model[:LONGEST]}", model, "default, or the name of a model")
+        allowed = "default, or the name of a model"
+        _check_model(f"cluster.{model[:LONGEST]}", model, config, allowed)
     usual = config.cluster.get("default")
     if usual is None or None in (usual.minutes, usual.memory_mb):
         raise StudyError(
@@ -230,11 +237,36 @@ def _check_models(config: StudyConfig) -> None:
         )
 
 
-def _check_model(key: str, model: str, allowed: str = "the name of a model") -> None:
+def _check_model(key: str, model: str, config: StudyConfig, allowed: str) -> None:
+    if model in config.models:
+        return
     try:
         names.find(model)
     except StudyError as error:
-        raise StudyError(f"{key}: the key must be {allowed}. {error}") from None
+        own = f" Your own are: {', '.join(config.models)}." if config.models else ""
+        raise StudyError(f"{key}: {_shown(model)} is not {allowed}. {error}{own}") from None
+
+
+def _check_own(key: str, name: str, build: str) -> None:
+    """A model of the user's own has a name of its own, and a function that is there."""
+    if not re.fullmatch(classes.NAME.strip("^$"), name):
+        raise StudyError(
+            f"{key}: a model's name has lower case letters, digits, - and _, since folders bear it."
+        )
+    try:
+        names.find(name)
+    except StudyError:
+        pass  # as it should be
+    else:
+        raise StudyError(f"{key}: there is a model {name} already. Take another name.")
+    module, _, function = build.partition(":")
+    if not fingerprint.located(module):
+        raise StudyError(
+            f"{key}.build: there is no module {module} beside the Snakefile, in the working "
+            "directory or among the installed packages."
+        )
+    if function not in fingerprint.bound(module):
+        raise StudyError(f"{key}.build: there is no {function} in the module {module}.")
 
 
 # --- Paths, and what is declared at them ---

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from sdd.__main__ import STAGES
-from sdd.base import fingerprint
+from sdd.base import fingerprint, names
 from sdd.data.noise_kinds import KINDS
 from sdd.models.names import MODELS
 from sdd.report.catalogue import FIGURES, TABLES
@@ -156,7 +156,7 @@ def test_what_is_found_by_name_is_code_that_exists():
         *(entry.builder for entry in (*TABLES.values(), *FIGURES.values())),
     ]  # fmt: skip
     for name in entries:
-        assert fingerprint.files(name.partition(":")[0]), name
+        assert fingerprint.located(names.module(name)), name
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -165,4 +165,50 @@ def test_every_module_that_a_stage_loads_is_counted(stage):
     code = f"import sdd.stages.{stage}, sys; print(*(m.__file__ for n, m in sys.modules.items() " \
         "if n.split('.')[0] == 'sdd'))"  # fmt: skip
     loaded = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
-    assert set(loaded) <= {str(path) for path in fingerprint.files(f"sdd.stages.{stage}")}
+    counted = {str(module.file) for module in fingerprint.reached(f"sdd.stages.{stage}")}
+    assert set(loaded) <= counted
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A user's package and a module beside it, and the code of a model in it."""
+    files = {
+        "my_package/__init__.py": "",
+        "my_package/net.py": "from . import blocks\nfrom .deep.er import thing\nimport helpers\n",
+        "my_package/blocks.py": "from sdd.models.resnet import BasicBlock\nimport torch\n",
+        "my_package/deep/__init__.py": "",
+        "my_package/deep/er.py": "from ..aside import other\n",
+        "my_package/aside.py": "other = 1\n",
+        "my_package/unused.py": "",
+        "helpers.py": "import json\n",
+        "unused.py": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def code() -> str:
+        program = "from sdd.base.fingerprint import code; print(code('my_package.net'))"
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+        run = [sys.executable, "-c", program]
+        return subprocess.check_output(run, cwd=tmp_path, env=environment, text=True)
+
+    return tmp_path, code
+
+
+def test_of_a_users_code_the_modules_beside_it_count(own):
+    folder, code = own
+    before = code()
+    counted = {
+        "my_package/__init__.py", "my_package/net.py", "my_package/blocks.py",
+        "my_package/deep/er.py", "my_package/aside.py", "helpers.py",
+    }  # fmt: skip
+    for path in sorted(folder.rglob("*.py")):
+        text = path.read_text()
+        path.write_text(text + "ANOTHER = 1\n")
+        name = path.relative_to(folder).as_posix()
+        assert (code() != before) == (name in counted or name == "my_package/deep/__init__.py")
+        path.write_text(text)
+    assert code() == before

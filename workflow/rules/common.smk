@@ -7,7 +7,7 @@ from os.path import relpath
 from pathlib import Path
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
-sys.path.insert(0, str(workflow.basedir))
+sys.path[:0] = [str(workflow.basedir), os.getcwd()]  # and models of the user's own
 LIBRARY = shlex.quote(str(workflow.basedir)).replace("{", "{{").replace("}", "}}")
 shell.prefix(f"export PYTHONPATH={LIBRARY}:${{{{PYTHONPATH-}}}}; ")
 
