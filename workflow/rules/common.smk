@@ -185,6 +185,7 @@ def begin():
     """What a run does before its first job."""
     lock_folder()
     lift_rate_limit()
+    speak_briefly()
 
 
 def lock_folder():
