@@ -29,5 +29,9 @@ class Divergence(SddError):
     """A training's loss left the finite numbers."""
 
 
+class Orphaned(SddError):
+    """The run that started this job is gone, or a later job has taken its place."""
+
+
 class CalibrationError(SddError):
     """The trainings that measure this machine's speed failed."""

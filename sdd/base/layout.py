@@ -160,6 +160,11 @@ class ChainState:
     def lock(self) -> Path:
         return self.folder.with_name(f"{self.folder.name}.lock")
 
+    @property
+    def claim(self) -> Path:
+        """Who has the right to deliver the chain's rounds."""
+        return self.folder.with_name(f"{self.folder.name}.claim")
+
     def metrics(self, number: int) -> Path:
         return self.folder / round_name(number) / METRICS
 

@@ -7,10 +7,12 @@ keeps it until both have ended. Whoever signs or reads a folder keeps others fro
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
+
+from sdd.base.private import open_regular
 
 
 @contextmanager
@@ -25,13 +27,24 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Waits until no other process is in here with the same path. The file goes at the end."""
+def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Waits until no other process is in here with the same path; if so, `waiting` is called once.
+
+    The file goes at the end.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    told = False
     while True:
         with path.open("w") as file:
-            with suppress(OSError):  # a file system without locks: then nothing is known of others
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not told:
+                    waiting()
+                told = True
                 fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError:  # a file system without locks: then nothing is known of others
+                pass
             try:
                 if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
                     continue  # who held it has removed it: others may hold its successor
@@ -69,8 +82,8 @@ def living(folder: Path, pattern: str) -> list[Path]:
     found = []
     for path in sorted(folder.glob(pattern)):
         try:
-            fd = os.open(path, os.O_RDONLY)
-        except OSError:  # gone meanwhile, or of another user who died before he opened it to others
+            fd = open_regular(path, os.O_RDONLY)
+        except OSError:  # gone meanwhile, no file, or of another user who died before he opened it
             continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

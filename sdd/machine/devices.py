@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import stat
 import tempfile
 import time
 import warnings
@@ -197,12 +198,8 @@ def hold_place(gpus: Sequence[str], sharing: int, log: Callable[[str], None]) ->
 def _take_place(folder: Path, gpus: Sequence[str], sharing: int) -> tuple[str, int, str] | None:
     """The GPU, and the descriptor and path of the file that holds the place on it."""
     with locks.locked(folder):
-        # Each file's name says how many trainings its maker lets share the GPU, itself included.
-        there = {gpu: locks.living(folder, f"{gpu}.*") for gpu in gpus}
-        limits = {
-            gpu: min([sharing, *(int(path.name.split(".")[1]) for path in files)])
-            for gpu, files in there.items()
-        }
+        there = {gpu: _sharing(folder, gpu) for gpu in gpus}
+        limits = {gpu: min([sharing, *others]) for gpu, others in there.items()}
         free = [gpu for gpu in gpus if len(there[gpu]) < limits[gpu]]
         if not free:
             return None
@@ -210,6 +207,16 @@ def _take_place(folder: Path, gpus: Sequence[str], sharing: int) -> tuple[str, i
         fd, path = locks.sign(folder, prefix=f"{gpu}.{sharing}.")
         os.fchmod(fd, 0o644)  # mkstemp's 0600 would keep other users from seeing that it is locked
         return gpu, fd, path
+
+
+def _sharing(folder: Path, gpu: str) -> list[int]:
+    """Of each training on a GPU, how many it lets share it, itself included: its file's name says
+    so. Files with other names are nobody's."""
+    found = (
+        re.fullmatch(rf"{re.escape(gpu)}\.([1-9]\d{{0,3}})\.\w+", path.name)
+        for path in locks.living(folder, f"{gpu}.*")
+    )
+    return [int(match[1]) for match in found if match]
 
 
 def _shared_folder() -> Path:
@@ -221,7 +228,9 @@ def _shared_folder() -> Path:
     with suppress(FileExistsError):
         folder.mkdir()
         folder.chmod(0o1777)
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+    found = folder.lstat()
+    sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+    if not sticky or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise DeviceError(
             f"{folder}, where trainings agree on GPUs, cannot be used. Let its owner remove it or "
             f"chmod 1777 it, or set TMPDIR."

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdd.base import locks
+from sdd.base.private import open_regular, own_folder
 from sdd.machine.reading import EnergyError
 
 LOCK_S = 2.0  # a ledger is held for microseconds; whoever waits longer gives the measurement up
@@ -68,7 +69,7 @@ class Entry:
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._clock = folder, clock
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        own_folder(folder)
         with self._look() as tally:
             self._start = tally
             self._fd, self._path = locks.sign(folder, suffix=".job")
@@ -101,7 +102,7 @@ class Entry:
     @contextmanager
     def _look(self) -> Iterator[Tally]:
         """Lock the ledger, bury the dead, and bring the tally up to now."""
-        fd = os.open(self._folder / "tally", os.O_RDWR | os.O_CREAT, 0o600)
+        fd = open_regular(self._folder / "tally", os.O_RDWR | os.O_CREAT)
         try:
             self._lock(fd)
             running, now = len(locks.living(self._folder, "*.job")), self._clock()
@@ -126,6 +127,7 @@ class Entry:
 
 
 def ledger_root() -> Path:
-    """Where the ledgers of this host lie: a folder for this user, and for this host in case the
-    temporary directory is shared by several."""
-    return Path(tempfile.gettempdir(), f"sdd-{os.getuid()}-energy", os.uname().nodename)
+    """Where the ledgers of this host lie: a folder of this user's alone, and in it one for this
+    host in case the temporary directory is shared by several. Raises OSError where it cannot be."""
+    user = own_folder(Path(tempfile.gettempdir(), f"sdd-{os.getuid()}-energy"))
+    return own_folder(user / os.uname().nodename)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from sdd.base.errors import DiskFull
+from sdd.base.errors import DiskFull, Orphaned
 from sdd.base.files import canonical, replacing
 from sdd.base.records import from_dict, to_dict
 from sdd.machine.reading import EnergyReading
@@ -45,6 +45,7 @@ class Sidecar:
     stamp: dict[str, Any]
     every_seconds: float
     log: Callable[[str], None]
+    orphaned: Callable[[], str | None] = lambda: None  # why the training must not go on
 
     def read(self) -> Kept | None:
         """What was kept, if it is whole and of this training; otherwise the log says why not."""
@@ -86,7 +87,8 @@ class Sidecar:
         """Keeps the states of the training in the block: gives the `keep` of sdd.training.loop.
 
         `energy` tells what the training has taken so far. An interrupt (SIGINT, SIGTERM) in the
-        block writes the last state before it goes on.
+        block writes the last state before it goes on; so does a training that must not go on,
+        which raises Orphaned.
         """
         last: State | None = None
         written = time.monotonic()
@@ -100,9 +102,13 @@ class Sidecar:
         def keep(state: State) -> None:
             nonlocal last, written
             last = state
-            if time.monotonic() - written >= self.every_seconds:
+            reason = self.orphaned()
+            if reason or time.monotonic() - written >= self.every_seconds:
                 save()
                 written = time.monotonic()
+            if reason:
+                self.log(f"stops after epoch {len(state.history)}: {reason}")
+                raise Orphaned(f"{reason}. The training's state is saved.")
 
         try:
             yield keep

@@ -60,11 +60,13 @@ def run(
     sidecar: Path,
     save_every: float,
     log: Log,
+    orphaned: Callable[[], str | None] = lambda: None,
 ) -> RoundMetrics:
     """Trains the round that `spec` describes and writes it beside `output`, its metrics.
 
     Every `save_every` seconds, and on an interrupt, the training's state goes to `sidecar`; one
-    that lies there is taken up. Returns the metrics; `log` gets a line after every epoch.
+    that lies there is taken up. Returns the metrics; `log` gets a line after every epoch. Raises
+    Orphaned after an epoch at whose end `orphaned` has a reason.
     """
     data = Data.read(inputs, device)
     begin = start(spec, inputs, data.facts, device)
@@ -75,7 +77,7 @@ def run(
         "device": device_name(device),
         "torch": str(torch.__version__),
     }
-    kept = Sidecar(sidecar, stamp, save_every, log)
+    kept = Sidecar(sidecar, stamp, save_every, log, orphaned)
     trained = train_round(spec, inputs, data, begin, kept, log)
     scores = evaluate(spec, data, begin.model)
     metrics = record(spec, hashes, data, begin, trained, scores, output)
@@ -157,7 +159,7 @@ class Trained:
     history: tuple[Epoch, ...]
     energy: EnergyReading
     runs: int  # jobs that have worked at it
-    macs: int  # really computed, the teacher's included
+    computed_macs: int  # really, the teacher's included
 
 
 def train_round(
@@ -270,7 +272,7 @@ def record(
         noise_rate=data.noise_rate,
         macs=begin.macs,
         flops=training_flops(begin.macs.forward_macs, images, spec.recipe.epochs),
-        flops_computed=trained.macs,
+        flops_computed=trained.computed_macs,
         train_images=images,
         seconds=trained.energy.seconds,
         runs=trained.runs,

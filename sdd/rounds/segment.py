@@ -13,13 +13,14 @@ so, and hold no numbers.
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdd.base import layout, locks
-from sdd.base.errors import DataError
+from sdd.base.errors import DataError, Orphaned
 from sdd.base.files import sha256
 from sdd.base.layout import ChainState
+from sdd.base.ownership import Claim, Run
 from sdd.machine.devices import Lease
 from sdd.rounds.inputs import Inputs
 from sdd.study.metrics import RoundMetrics, Score, read_metrics, write_metrics
@@ -43,36 +44,50 @@ def run(
     ahead waits in `state`. A failure ahead is left to the job of that round. A training's state is
     saved every `save_every` seconds.
     """
-    # One folder a chain. Its jobs run one after the other, unless one has outlived its snakemake.
+    # One folder a chain. Its jobs run one after the other, unless one has outlived its snakemake:
+    # then it loses the right to deliver, and stops after its epoch.
     aside = ChainState.of(state, spec.chain)
-    with locks.alone(aside.lock):
+    claim = Claim.taken(aside.claim)
+    job = Job(aside, lease, save_every, Run.of_this_job(), claim)
+
+    def waiting() -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(
+            f"waits for another job of this chain, which holds {aside.lock}: one that has outlived "
+            "its snakemake stops after its epoch\n",
+            "utf-8",
+        )
+
+    with locks.alone(aside.lock, waiting):
         for stale in aside.folder.glob(".*"):  # what killed jobs were writing
             with suppress(OSError):
                 stale.unlink()
-        metrics = _find(aside, spec, inputs)
-        if metrics is None:
-            end = _end(spec, inputs)
-            if end is None:
-                metrics = _train(aside, spec, inputs, lease, save_every, log)
-            else:
-                metrics = _leave_out(aside, spec, inputs, end, log)
-        for _ in range(1, ahead):
-            inputs, spec = replace(inputs, parent=aside.metrics(spec.round)), spec.next()
-            if _end(spec, inputs) is not None:
-                break
-            try:
-                if _find(aside, spec, inputs) is None:
-                    _train(aside, spec, inputs, lease, save_every, aside.log(spec.round))
-            except Exception as error:  # whatever it was, it must not cost the finished round
-                with suppress(OSError), log.open("a", encoding="utf-8") as file:
-                    print(
-                        f"round {spec.round:02d} failed ahead of its turn and is left to its own "
-                        f"job: {type(error).__name__}: {error}",
-                        file=file,
-                    )
-                break
-        _deliver(aside, metrics.round, output, log)
+        metrics = job.find(spec, inputs) or job.make(spec, inputs, log)
+        _go_ahead(job, spec, inputs, ahead, log)
+        job.deliver(metrics.round, output, log)
+        claim.give_up()
     return metrics
+
+
+def _go_ahead(job: "Job", spec: RoundSpec, inputs: Inputs, ahead: int, log: Path) -> None:
+    """Trains the rounds after that of `spec`; whatever fails is left to the job of that round."""
+    for _ in range(1, ahead):
+        inputs, spec = replace(inputs, parent=job.aside.metrics(spec.round)), spec.next()
+        if _end(spec, inputs) is not None:
+            return
+        try:
+            if job.find(spec, inputs) is None:
+                job.train(spec, inputs, job.aside.log(spec.round))
+        except Orphaned:
+            raise
+        except Exception as error:  # whatever it was, it must not cost the finished round
+            with suppress(OSError), log.open("a", encoding="utf-8") as file:
+                print(
+                    f"round {spec.round:02d} failed ahead of its turn and is left to its own "
+                    f"job: {type(error).__name__}: {error}",
+                    file=file,
+                )
+            return
 
 
 def summary(metrics: RoundMetrics) -> str:
@@ -88,40 +103,79 @@ def summary(metrics: RoundMetrics) -> str:
     )
 
 
-def _find(aside: ChainState, spec: RoundSpec, inputs: Inputs) -> RoundMetrics | None:
-    """The metrics of a round that waits whole and fits; whatever else is there is trained anew."""
-    path = aside.metrics(spec.round)
-    try:
-        metrics = read_metrics(path)
-        whole = sha256(layout.data_of(path)) == metrics.weights_sha256
-    except (DataError, OSError):
-        return None
-    fits = metrics.spec == spec and metrics.inputs == inputs.hashes()
-    return metrics if whole and fits else None
+@dataclass(frozen=True)
+class Job:
+    """What the rounds of one job have in common."""
 
+    aside: ChainState
+    lease: Lease
+    save_every: float
+    run: Run
+    claim: Claim
 
-def _train(
-    aside: ChainState, spec: RoundSpec, inputs: Inputs, lease: Lease, save_every: float, log: Path
-) -> RoundMetrics:
-    from sdd.rounds import round
+    def orphaned(self) -> str | None:
+        """Why it must neither go on nor deliver, if so."""
+        if self.claim.lost:
+            return "a later job of this chain has taken this one's place"
+        return "the snakemake that started this job is gone" if self.run.gone else None
 
-    output = _emptied(aside, spec)
-    with log.open("w", encoding="utf-8") as file:
+    def find(self, spec: RoundSpec, inputs: Inputs) -> RoundMetrics | None:
+        """The metrics of a round that waits whole and fits; whatever else is there is trained
+        anew."""
+        path = self.aside.metrics(spec.round)
+        try:
+            metrics = read_metrics(path)
+            whole = sha256(layout.data_of(path)) == metrics.weights_sha256
+        except (DataError, OSError):
+            return None
+        fits = metrics.spec == spec and metrics.inputs == inputs.hashes()
+        return metrics if whole and fits else None
 
-        def write(line: str) -> None:
-            print(line, file=file, flush=True)
+    def make(self, spec: RoundSpec, inputs: Inputs, log: Path) -> RoundMetrics:
+        end = _end(spec, inputs)
+        if end is None:
+            return self.train(spec, inputs, log)
+        return _leave_out(self.aside, spec, inputs, end, log)
 
-        metrics = round.run(
-            spec,
-            inputs,
-            output=output,
-            device=lease.device(write),
-            sidecar=aside.sidecar(spec.round),
-            save_every=save_every,
-            log=write,
-        )
-        write(summary(metrics))
-    return metrics
+    def train(self, spec: RoundSpec, inputs: Inputs, log: Path) -> RoundMetrics:
+        from sdd.rounds import round
+
+        output = _emptied(self.aside, spec)
+        with log.open("w", encoding="utf-8") as file:
+
+            def write(line: str) -> None:
+                print(line, file=file, flush=True)
+
+            metrics = round.run(
+                spec,
+                inputs,
+                output=output,
+                device=self.lease.device(write),
+                sidecar=self.aside.sidecar(spec.round),
+                save_every=self.save_every,
+                log=write,
+                orphaned=self.orphaned,
+            )
+            write(summary(metrics))
+        return metrics
+
+    def deliver(self, number: int, output: Path, log: Path) -> None:
+        """Moves a round to its place: the metrics last, since they vouch for the weights.
+
+        Raises Orphaned, and moves nothing, where the right to it is lost.
+        """
+        if reason := self.orphaned():
+            raise Orphaned(f"{reason}: {output} is left to it.")
+        waiting = self.aside.metrics(number)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if self.aside.log(number).exists():
+            os.replace(self.aside.log(number), log)
+        os.replace(layout.data_of(waiting), layout.data_of(output))
+        os.replace(waiting, output)
+        waiting.parent.rmdir()
+        self.aside.sidecar(number).unlink(missing_ok=True)
+        with suppress(OSError):  # other rounds wait there
+            self.aside.folder.rmdir()
 
 
 def _emptied(aside: ChainState, spec: RoundSpec) -> Path:
@@ -175,17 +229,3 @@ def _leave_out(
     write_metrics(path, metrics)
     log.write_text(summary(metrics) + "\n", "utf-8")
     return metrics
-
-
-def _deliver(aside: ChainState, number: int, output: Path, log: Path) -> None:
-    """Moves a round to its place: the metrics last, since they vouch for the weights."""
-    waiting = aside.metrics(number)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if aside.log(number).exists():
-        os.replace(aside.log(number), log)
-    os.replace(layout.data_of(waiting), layout.data_of(output))
-    os.replace(waiting, output)
-    waiting.parent.rmdir()
-    aside.sidecar(number).unlink(missing_ok=True)
-    with suppress(OSError):  # other rounds wait there
-        aside.folder.rmdir()

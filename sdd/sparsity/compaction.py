@@ -73,7 +73,8 @@ class Compacted:
     def step_macs(self, shape: tuple[int, int, int]) -> int:
         """MACs of a training step per image: forward, and backward as autograd runs it.
 
-        As `cost.Cost` counts them, but each layer with the weights that it multiplies with.
+        As `sdd.study.metrics.Macs` counts them, but each layer with the weights that it
+        multiplies with.
         """
         macs: list[int] = []
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-Scores = dict[str, Tensor]
+from sdd.sparsity.masks import Scores
+
 Criterion = Callable[[Mapping[str, Tensor]], Scores]
 
 

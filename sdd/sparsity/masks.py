@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from sdd.sparsity.criteria import Scores
 from sdd.study.settings import Pruning
 
 Masks = dict[str, Tensor]
+Scores = dict[str, Tensor]  # of the weights, by a criterion
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -15,5 +15,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    folder = Path(os.path.expandvars(args.folder)).expanduser() if args.folder else None
+    named = os.path.expanduser(os.path.expandvars(args.folder)) if args.folder else None
+    folder = Path(named) if named else None
     preparation.prepare(DatasetSpec.from_dict(args.spec), folder, args.output)

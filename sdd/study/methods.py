@@ -3,7 +3,7 @@
 A new one is a function in a module of its own, with the signature of its kind, and a line here.
 """
 
-# (weights, model, batch) -> scores: see sdd.sparsity.criteria. The lowest scores are pruned.
+# weights -> scores: see sdd.sparsity.criteria. The lowest scores are pruned first.
 CRITERIA = {"magnitude": "sdd.sparsity.criteria:magnitude"}
 
 # What a round starts from, in the field's words: see sdd.rounds.retraining.

@@ -1,5 +1,6 @@
 """Locks between processes: one at a time, nobody locked out by the dead."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -77,3 +78,27 @@ def test_what_one_process_holds_another_does_not_get_until_it_dies(tmp_path):
     assert held is not None
     held.close()
     locks.hold(tmp_path / "study.lock").close()
+
+
+def test_who_waits_is_told_once(tmp_path):
+    lock = tmp_path / "chain.lock"
+    told = []
+    with locks.alone(lock, lambda: told.append("nobody")):
+        holder = python(HOLDING.replace("study.lock", "other.lock"), tmp_path)
+        assert holder.stdout.readline() == "yes\n"
+    assert told == []
+
+    def free() -> None:
+        told.append("waits")
+        holder.communicate("", timeout=30)
+
+    with locks.alone(tmp_path / "other.lock", free):
+        assert told == ["waits"]
+
+
+def test_what_is_no_file_of_a_maker_is_left_alone(tmp_path):
+    os.mkfifo(tmp_path / "pipe.job")  # whoever opens it to read would wait for ever
+    (tmp_path / "link.job").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "folder.job").mkdir()
+    assert locks.living(tmp_path, "*.job") == []
+    assert len(list(tmp_path.iterdir())) == 3

@@ -222,6 +222,18 @@ def test_nobody_is_joined_by_more_than_they_allow(host):
     assert not held(host)
 
 
+def test_odd_things_in_the_shared_folder_break_no_training(host):
+    folder = devices._shared_folder()
+    os.mkfifo(folder / f"{A}.1.pipe")
+    (folder / f"{A}.many.x").write_text("")
+    (folder / f"{A}.").write_text("")
+    (folder / f"{A}.1.link").symlink_to("/dev/zero")
+    with hold_place([A], 1, refuse) as gpu:
+        assert gpu == A
+        with pytest.raises(Full), hold_place([A], 1, refuse):
+            pass
+
+
 def test_a_place_is_left_when_the_training_fails(host):
     with pytest.raises(ZeroDivisionError), hold_place([A], 1, refuse):
         assert held(host) == {A: 1}

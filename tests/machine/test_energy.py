@@ -103,6 +103,18 @@ def test_shares_equal_a_count_second_by_second(tmp_path, seed):
     assert sum(fair.values()) + killed == pytest.approx(len(used), rel=1e-12)
 
 
+def test_a_link_in_the_ledgers_place_costs_the_measurement_and_nothing_else(tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    folder = tmp_path / "cpu"
+    folder.mkdir(mode=0o700)
+    (folder / "tally").symlink_to(precious)
+    with EnergyMeter("cpu", parts=[part([10.0])], ledger=tmp_path) as meter:
+        pass
+    assert meter.reading.energy_kwh is None and meter.reading.reason
+    assert precious.read_text() == "precious"
+
+
 def test_a_killed_process_counts_until_it_was_last_seen(tmp_path):
     clock = Clock()
     job = Entry(tmp_path, clock)
@@ -334,7 +346,7 @@ def test_an_unusable_ledger(tmp_path):
     (tmp_path / "cpu").write_text("a file where the folder should be")
     with EnergyMeter(parts=[part([60.0])], ledger=tmp_path) as meter:
         pass
-    assert meter.reading.reason.startswith("FileExistsError")
+    assert "cpu is no folder; remove it" in meter.reading.reason
 
 
 def test_the_training_s_own_error_comes_out(tmp_path):

@@ -12,9 +12,9 @@ import pytest
 import torch
 from conftest import ROOT
 from safetensors.torch import save
-from test_loop import ADAMW, SGD, problem
 from test_round import RECIPE, run
 from torch import nn
+from toy import ADAMW, SGD, problem
 
 from sdd.base.files import canonical
 from sdd.machine.reading import EnergyReading

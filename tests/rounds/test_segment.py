@@ -215,3 +215,41 @@ def test_a_job_of_several_rounds_ends_with_its_chain(chain):
         one, other = alone.job(before, **STOPPING), read_metrics(chain.metrics(before))
         assert one.weights_sha256 == other.weights_sha256
     assert metrics.ended == number - 1
+
+
+def test_an_orphan_stops_after_its_epoch_with_its_state_saved(chain, monkeypatch, reference):
+    from sdd.base.errors import Orphaned
+    from sdd.base.ownership import Run
+
+    monkeypatch.setattr(Run, "gone", property(lambda run: True))
+    with pytest.raises(Orphaned, match="the snakemake that started this job is gone"):
+        chain.job(0)
+    assert not chain.metrics(0).exists()
+    assert list((chain.folder / "state").rglob("*.sidecar"))
+    assert "stops after epoch 1" in (chain.folder / "0.log").read_text()
+    monkeypatch.undo()
+    assert chain.job(0).weights_sha256 == reference[0]
+    assert "goes on after epoch 1" in (chain.folder / "0.log").read_text()
+    assert not list((chain.folder / "state").iterdir())
+
+
+def test_what_another_job_has_claimed_is_not_delivered(chain, monkeypatch, reference):
+    from sdd.base.errors import Orphaned
+    from sdd.base.layout import ChainState
+    from sdd.base.ownership import Claim
+    from sdd.rounds import round as one_round
+
+    really = one_round.record
+
+    def claimed_meanwhile(*arguments):
+        Claim.taken(ChainState.of(chain.folder / "state", "a/b/c/d/seed1").claim)
+        return really(*arguments)
+
+    monkeypatch.setattr(one_round, "record", claimed_meanwhile)
+    with pytest.raises(Orphaned, match="a later job of this chain has taken this one's place"):
+        chain.job(0)
+    assert not chain.metrics(0).exists()
+    monkeypatch.undo()
+    # The later job finds the round whole, and delivers it.
+    assert chain.job(0).weights_sha256 == reference[0]
+    assert not list((chain.folder / "state").iterdir())

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from toy import ADAMW, SGD, problem
 
 from sdd.base.errors import Divergence
 from sdd.data.facts import DatasetFacts
@@ -16,18 +17,6 @@ from sdd.study.settings import Pruning, Recipe
 from sdd.training.evaluation import predict, score
 from sdd.training.loop import cross_entropy, train
 from sdd.training.samples import Samples
-
-SGD = Recipe("sgd", 0.1, 1e-3, 16, 3, "multistep", momentum=0.9, milestones=(2,))
-ADAMW = Recipe("adamw", 1e-2, 0.1, 16, 3, "cosine")
-
-
-def problem(dtype=torch.float64):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(50, 1, 3, 4, generator=generator, dtype=dtype)
-    labels = torch.randint(5, (50,), generator=generator)
-    true = torch.randint(5, (50,), generator=generator)
-    one = torch.ones(1, 1, 1, dtype=dtype)
-    return Samples(images, 0 * one, one), labels, true
 
 
 def network(dtype=torch.float64):

@@ -14,8 +14,11 @@ import yaml
 from conftest import Workflow
 from safetensors.numpy import save_file
 
-from sdd.data.datasets import DATASETS
+from sdd.base import layout
 from sdd.base.files import sha256, write_json
+from sdd.base.records import to_dict
+from sdd.data.datasets import DATASETS
+from sdd.data.facts import DatasetFacts
 
 REAL = os.environ.get("SDD_DATA")
 RECIPE = {
@@ -39,7 +42,7 @@ STUDY = {
 }
 
 
-def stand_in(folder) -> None:
+def stand_in(output) -> None:
     """A prepared data set of coloured noise, a mean colour for each class."""
     rng = np.random.default_rng(0)
     colours = rng.integers(40, 215, (10, 3, 1, 1))
@@ -52,16 +55,15 @@ def stand_in(folder) -> None:
     for part, count in (("train", 600), ("test", 200)):
         arrays[f"{part}_labels"] = np.arange(count) % 10
         arrays[f"{part}_images"] = images(arrays[f"{part}_labels"])
-    folder.mkdir(parents=True)
-    save_file(arrays, folder / "data.safetensors")
-    known = DATASETS["cifar10"]
-    facts = {
-        "name": "cifar10", "classes": 10, "shape": [3, 32, 32],
-        "mean": known.mean, "std": known.std,
-        "bytes": (folder / "data.safetensors").stat().st_size,
-        "sha256": sha256(folder / "data.safetensors"),
-    }  # fmt: skip
-    write_json(folder / "dataset.json", facts)
+    output.parent.mkdir(parents=True)
+    data, known = layout.data_of(output), DATASETS["cifar10"]
+    save_file(arrays, data)
+    facts = DatasetFacts(
+        name="cifar10", source="generated", classes=10, shape=known.shape, train=600, test=200,
+        mean=known.mean, std=known.std, human_noise_rates={},
+        bytes=data.stat().st_size, sha256=sha256(data),
+    )  # fmt: skip
+    write_json(output, to_dict(facts))
 
 
 @pytest.mark.parametrize("images", ["real" if REAL else "generated"])
@@ -72,7 +74,7 @@ def test_a_cifar_study_runs_to_its_report(tmp_path, images):
         # Nine tenths held out: training on 5,000 real images fits two cores.
         study |= {"data": {"folder": REAL}, "validation": {"fraction": 0.9}}
     else:
-        stand_in(workflow.folder / "resources" / "datasets" / "cifar10")
+        stand_in(workflow.folder / layout.dataset("cifar10").facts)
     (workflow.folder / "study.yaml").write_text(yaml.safe_dump(study))
     workflow.snakemake("--configfile", "study.yaml", timeout=600)
 

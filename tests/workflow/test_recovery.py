@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,44 @@ def test_killed_at_random_moments_it_ends_the_same(undisturbed, tmp_path, kills)
     assert not list((workflow.folder / "results").rglob("*.sidecar"))
     assert "Nothing to be done" in workflow.snakemake(*ARGUMENTS).stdout
     print(f"{killed} kills, {taken_up} of them left a training's state")
+
+
+def trainings(folder: Path) -> list[Path]:
+    """The trainings that run in a folder, by what Linux knows of them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            trains = b"train_round" in (process / "cmdline").read_bytes()
+            if trains and (process / "cwd").resolve() == folder:
+                found.append(process)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="watches by /proc")
+def test_of_a_killed_snakemake_nothing_goes_on_and_nothing_old_replaces_what_is_new(
+    undisturbed, tmp_path
+):
+    expected, _ = undisturbed
+    workflow = short(tmp_path)
+    (workflow.folder / "long.yaml").write_text("recipes: {lenet-300-100: {epochs: 4000}}\n")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1", *PROFILE, *ARGUMENTS, "long.yaml"],
+        cwd=workflow.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list((workflow.folder / "results").rglob("*.sidecar")):
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    run.kill()
+    run.wait()
+    while trainings(workflow.folder):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert list((workflow.folder / "results").rglob("*.sidecar"))
+    workflow.snakemake(*PROFILE, *ARGUMENTS)
+    assert not list((workflow.folder / "results/smoke/.state").iterdir())
+    assert "Nothing to be done" in workflow.snakemake(*ARGUMENTS).stdout
+    assert results(workflow) == expected
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from pathlib import Path
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
 sys.path[:0] = [str(workflow.basedir), os.getcwd()]  # and models of the user's own
 LIBRARY = shlex.quote(str(workflow.basedir)).replace("{", "{{").replace("}", "}}")
-shell.prefix(f"export PYTHONPATH={LIBRARY}:${{{{PYTHONPATH-}}}}; ")
+# SDD_RUN tells a job which process to watch: a training whose run was killed must stop.
+shell.prefix(
+    f"export PYTHONPATH={LIBRARY}:${{{{PYTHONPATH-}}}} SDD_RUN={os.getpid()}; "
+)
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import available_cpu_count, update_config

@@ -23,7 +23,8 @@ PHOTOGRAPHS_MB = COUNT * 3 * 32 * 32 / 1e6
 
 # Prints what the process has taken at most, after each stage.
 PROGRAM = f"""
-import json, multiprocessing, resource, time
+import json, multiprocessing, re, time
+from pathlib import Path
 import photographs
 import torch
 from sdd.machine import devices
@@ -34,7 +35,9 @@ if KEPT:
     devices.keep_memory()
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # kB on Linux
+    # Of this program alone: ru_maxrss would start with what the process had that started it.
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) / 1000
 
 stages = {{"python and torch": peak()}}
 images = photographs.make({COUNT})

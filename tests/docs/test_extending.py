@@ -1,0 +1,69 @@
+"""The page on extending, followed in a copy of the project: its files, its lines, its study."""
+
+import ast
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import Workflow
+from pages import EXTENDING, blocks, commands
+
+
+def insert(file: Path, registry: str, lines: str) -> None:
+    """Puts `lines` before the first entry of the dictionary that is called `registry`."""
+    text = file.read_text("utf-8")
+    (value,) = (
+        node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == registry
+    )
+    match value:
+        case ast.Dict(keys=[first, *_]) | ast.Call(args=[first, *_]):
+            pass
+        case ast.DictComp(generators=[ast.comprehension(iter=ast.Tuple(elts=[first, *_]))]):
+            pass
+    before = "".join(text.splitlines(keepends=True)[: first.lineno - 1])
+    at = len(before) + first.col_offset
+    file.write_text(f"{text[:at]}{lines.strip()}\n{text[at:]}", "utf-8")
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory) -> Workflow:
+    workflow = Workflow(tmp_path_factory.mktemp("extended") / "project")
+    for block in blocks(EXTENDING):
+        if not block.place:
+            continue
+        path, where = block.place
+        file, lines = workflow.folder / path, block.text.partition("\n")[2]
+        match where.split() if where else None:
+            case None:
+                assert not file.exists(), path
+                file.write_text(block.text, "utf-8")
+            case ["at", "its", "end"]:
+                file.write_text(f"{file.read_text('utf-8')}\n\n{lines}", "utf-8")
+            case ["in", registry]:
+                insert(file, registry, lines)
+    return workflow
+
+
+def test_all_recipes_at_once_run_to_a_table_a_figure_and_a_stage(extended):
+    targets = ["tables/valley_range.md", "figures/figure_validation.png", "winner.json"]
+    files = [f"reports/extended/{target}" for target in targets]
+    extended.snakemake(*files, "--configfile", "extended.yaml")
+    table, _, winner = ((extended.folder / file).read_bytes() for file in files)
+    assert "small-digits | 40 % to-zero noise | mlp-50" in table.decode()
+    assert json.loads(winner)["round"] in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in commands(EXTENDING) if command.startswith("snakemake ")]
+)
+def test_its_commands_can_be_given(extended, command):
+    extended.snakemake(*shlex.split(command)[1:], "--dry-run")
+
+
+def test_editors_complete_what_was_added(extended):
+    schema = extended.sdd("schema")
+    for name in ("small-digits", "to-zero", "mlp-<width>", "relative-magnitude", "shrinking"):
+        assert name in schema
