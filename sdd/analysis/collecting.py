@@ -26,7 +26,7 @@ def collect(spec: CollectSpec, first: Path, output: Path) -> None:
     `first` is the dense round of its first chain; the others lie beside it as in any study. A
     chain that two experiments share stands in the table once for each. Not measured stays empty.
     """
-    study = Study.of(StudyConfig.from_dict(spec.config))
+    study = Study.of(StudyConfig.from_dict(spec.config), spec.datasets)
     root = layout.root(first, study.layout.round(next(iter(study.chains)), 0).facts)
     found = Collection.read(study, root)
     rows = [
@@ -109,7 +109,7 @@ def row(
         "study": found.study.name,
         "experiment": experiment,
         "chain": chain.path,
-        "dataset": chain.dataset,
+        "dataset": chain.data.title,
         "noise": chain.noise.name,
         "noise_rate": metrics.noise_rate,
         "model": chain.model,

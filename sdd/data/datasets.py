@@ -1,6 +1,6 @@
 """The data sets that are known by name, and the facts about each. Imports nothing that computes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,28 @@ class Dataset:
     std: tuple[float, ...]
     torchvision: str | None  # the name of torchvision's class, where it has one
     source: str
-    human: HumanLabels | None = None
+    human: HumanLabels | None = field(default=None, hash=False)
     reader: str = "sdd.data.originals:read"  # module:function, from the original files to arrays
+    validation: int = 0  # images of its own to validate on; else a part of the training images
+    image_size: int | None = None  # to which images of a folder are scaled
+    subset: int | None = None  # only so many of the training images are used
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """As it stands in paths: cifar10, or cifar10-5000 for a subset."""
+        return f"{self.name}-{self.subset}" if self.subset else self.name
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the user's own: then its true labels may be unknown."""
+        return self.name not in DATASETS
+
+    def split(self, fraction: float) -> tuple[int, int]:
+        """How many images are trained on and validated on, with this fraction held out."""
+        images = self.subset or self.train
+        held_out = self.validation or round(fraction * images)
+        return images - (0 if self.validation else held_out), held_out
 
 
 _GREY, _COLOUR = (1, 28, 28), (3, 32, 32)

@@ -22,6 +22,8 @@ class DatasetFacts:
     human_noise_rates: dict[str, float]
     bytes: int
     sha256: str
+    truth_known: bool = True  # whether the true labels are known, so that noise can be told
+    class_names: tuple[str, ...] = ()
 
 
 def read_facts(path: Path) -> DatasetFacts:
@@ -36,7 +38,7 @@ class LabelsFacts:
     spec: LabelsSpec
     train_images: int
     validation_images: int
-    realised_rate: float
+    realised_rate: float | None  # None: the true labels are not known
     dataset_sha256: str
     sha256: str
 

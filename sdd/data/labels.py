@@ -24,18 +24,24 @@ class ChainLabels:
 
     train_index: np.ndarray
     train_labels: np.ndarray
-    train_true_labels: np.ndarray
+    train_true_labels: np.ndarray | None  # None: not known
     validation_index: np.ndarray
     validation_labels: np.ndarray
 
 
 def write_labels(
-    path: Path, labels: ChainLabels, spec: LabelsSpec, *, realised_rate: float, dataset_sha256: str
+    path: Path,
+    labels: ChainLabels,
+    spec: LabelsSpec,
+    *,
+    realised_rate: float | None,
+    dataset_sha256: str,
 ) -> LabelsFacts:
     """Writes the facts to `path`, and the labels beside them."""
     data = layout.data_of(path)
     with replacing(data) as temporary:
-        save_file(vars(labels), temporary)
+        known = {name: array for name, array in vars(labels).items() if array is not None}
+        save_file(known, temporary)
     facts = LabelsFacts(
         spec,
         len(labels.train_index),
@@ -57,6 +63,6 @@ def read_labels(path: Path) -> ChainLabels:
     try:
         if sha256(data) != read_label_facts(path).sha256:
             raise DataError(f"{data} is not the file that {path.name} describes. {repair}")
-        return ChainLabels(**load_file(data))
+        return ChainLabels(**{"train_true_labels": None} | load_file(data))
     except (OSError, SafetensorError) as error:
         raise DataError(f"{data} cannot be read ({error}). {repair}") from None

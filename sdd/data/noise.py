@@ -10,7 +10,7 @@ returns is new, [N] int64. Of one seed, the samples that a lower rate flips are 
 higher one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,21 @@ class Truth:
     classes: int
     dataset: str | None = None  # its name, for noise that depends on what the classes are
     human: Labels | None = None  # [N], people's labels of the same samples
+    given: Labels | None = None  # [N], as the data set has them, where these are not the true ones
+
+    def at(self, index: NDArray[np.int64]) -> "Truth":
+        """Of the samples at `index`."""
+        human, given = (
+            None if values is None else values[index] for values in (self.human, self.given)
+        )
+        return replace(self, labels=self.labels[index], human=human, given=given)
+
+
+def choose(labels: Labels, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Sorted indices of `count` samples, stratified as in `hold_out`."""
+    if count == len(labels):
+        return np.arange(count)
+    return hold_out(labels, count / len(labels), rng)[1]
 
 
 def hold_out(
@@ -65,14 +80,17 @@ def corrupt(noise: Noise, truth: Truth, rng: np.random.Generator) -> NDArray[np.
     if noise.kind not in KINDS:
         raise ValueError(f"There is no label noise {noise.kind!r}. Known are: {', '.join(KINDS)}.")
     _check_rate("rate", noise.rate)
-    checked = Truth(
-        _checked(truth.labels, truth.classes), truth.classes, truth.dataset, truth.human
-    )
+    checked = replace(truth, labels=_checked(truth.labels, truth.classes))
     return load(KINDS[noise.kind].function)(checked, noise.rate, rng)
 
 
+def given(truth: Truth, rate: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The labels as the data set has them, right or wrong."""
+    return _checked(truth.labels if truth.given is None else truth.given, truth.classes)
+
+
 def clean(truth: Truth, rate: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The labels as they are."""
+    """The true labels."""
     return truth.labels.copy()
 
 

@@ -21,6 +21,7 @@ class Kind:
 
 
 KINDS = {
+    "given": Kind("sdd.data.noise:given", None, "the labels as they are, right or wrong"),
     "clean": Kind("sdd.data.noise:clean", None, "none"),
     "symmetric": Kind(
         "sdd.data.noise:symmetric", "rate",

@@ -1,5 +1,6 @@
 """From the original files of a data set to one compact file; done once, before everything else."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,21 @@ from sdd.base.records import to_dict
 from sdd.data.arrays import Arrays
 from sdd.data.datasets import DATASETS, Dataset
 from sdd.data.facts import DatasetFacts
+from sdd.data.own import survey
 from sdd.data.settings import DatasetSpec
 
 
 def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFacts:
     """Writes the facts of a data set to `output`, with its arrays beside them.
 
-    `folder` already holds the original files (see the data set's reader). Without one they are
-    downloaded to a folder beside `output`, and stay there for another time; they may be deleted.
-    Raises DataError, with what to do, where files are missing, damaged or do not fit together.
+    `folder` already holds the original files (see the data set's reader), or is the user's own data
+    set (`sdd.data.own`). Without one they are downloaded to a folder beside `output`, and stay
+    there for another time; they may be deleted. Raises DataError, with what to do, where files are
+    missing, damaged or do not fit together.
     """
     from safetensors.numpy import save_file
 
-    if spec.dataset not in DATASETS:
-        raise DataError(f"There is no data set {spec.dataset!r}. Known are: {', '.join(DATASETS)}.")
-    dataset = DATASETS[spec.dataset]
+    dataset = _dataset(spec, folder)
     arrays: Arrays = load(dataset.reader)(dataset, output.parent / "download", folder)
     _check(dataset, arrays)
 
@@ -41,8 +42,8 @@ def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFact
         shape=dataset.shape,
         train=dataset.train,
         test=dataset.test,
-        mean=dataset.mean,
-        std=dataset.std,
+        mean=dataset.mean or _by_channel(arrays["train_images"], np.mean),
+        std=dataset.std or _by_channel(arrays["train_images"], np.std),
         human_noise_rates={
             key.removeprefix("human_"): float(np.mean(labels != arrays["train_labels"]))
             for key, labels in arrays.items()
@@ -50,15 +51,37 @@ def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFact
         },
         bytes=data.stat().st_size,
         sha256=sha256(data),
+        truth_known=not spec.own or "train_true_labels" in arrays,
+        class_names=dataset.class_names,
     )
     write_json(output, to_dict(facts))
     return facts
 
 
+def _dataset(spec: DatasetSpec, folder: Path | None) -> Dataset:
+    if spec.own:
+        if folder is None:
+            raise DataError(f"{spec.dataset}: its file or folder is not named.")
+        return survey(spec.dataset, folder, spec.image_size)
+    if spec.dataset not in DATASETS:
+        raise DataError(f"There is no data set {spec.dataset!r}. Known are: {', '.join(DATASETS)}.")
+    return DATASETS[spec.dataset]
+
+
+def _by_channel(images: np.ndarray, statistic: Callable[..., np.ndarray]) -> tuple[float, ...]:
+    """Of pixels in 0..1. A channel without any contrast is left as it is: its deviation is 1."""
+    found = statistic(images, axis=(0, 2, 3), dtype=np.float64) / 255
+    return tuple(float(value) or 1.0 if statistic is np.std else float(value) for value in found)
+
+
 def _check(dataset: Dataset, arrays: Arrays) -> None:
     """Raises DataError unless images and labels are as many and as large as they should be."""
-    for part, count in (("train", dataset.train), ("test", dataset.test)):
-        if arrays[f"{part}_images"].shape != (count, *dataset.shape):
+    for part, count in (
+        ("train", dataset.train),
+        ("test", dataset.test),
+        ("validation", dataset.validation),
+    ):
+        if count and arrays[f"{part}_images"].shape != (count, *dataset.shape):
             raise DataError(
                 f"{dataset.name}: {part}_images have the shape {arrays[f'{part}_images'].shape} "
                 f"instead of {(count, *dataset.shape)}. The original files are not those of this "
@@ -67,7 +90,9 @@ def _check(dataset: Dataset, arrays: Arrays) -> None:
     for key, labels in arrays.items():
         if key.endswith("_images"):
             continue
-        count = dataset.test if key == "test_labels" else dataset.train
+        count = {"test_labels": dataset.test, "validation_labels": dataset.validation}.get(
+            key, dataset.train
+        )
         if labels.shape != (count,) or labels.min() < 0 or labels.max() >= dataset.classes:
             raise DataError(
                 f"{dataset.name}: {key} do not fit: there must be {count:,} from 0 to "

@@ -46,6 +46,8 @@ class DatasetSpec:
     """Everything that a prepared data set depends on: what it is, never where its files lay."""
 
     dataset: str
+    own: bool = False  # the user's own
+    image_size: int | None = None  # to which images of a folder are scaled
     code: str | None = None
 
     @classmethod
@@ -53,7 +55,7 @@ class DatasetSpec:
         return from_dict(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
-        return to_dict(self)
+        return {key: value for key, value in to_dict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class LabelsSpec:
     noise: Noise
     validation: Validation
     seed: int
+    subset: int | None = None  # only so many of the training images
     code: str | None = None
 
     @classmethod
@@ -70,4 +73,4 @@ class LabelsSpec:
         return from_dict(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
-        return to_dict(self)
+        return {key: value for key, value in to_dict(self).items() if value is not None}

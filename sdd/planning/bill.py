@@ -111,7 +111,8 @@ def _lines(bill: Bill) -> Iterator[str]:
     for setting, rates in bill.rates:
         dense, sparsest = rates.seconds_an_image(0), rates.seconds_an_image(bill.rounds - 1)
         yield (
-            f"  {setting.model:18}{setting.dataset:15}{duration(rates.start_s + rates.round_s):>10}"
+            f"  {setting.model:18}{setting.data.name:15}"
+            f"{duration(rates.start_s + rates.round_s):>10}"
             f"{1 / dense:>18,.0f}{f'{sparsest / dense:.2f} of the time':>21}"
         )
 

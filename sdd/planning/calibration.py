@@ -21,7 +21,6 @@ from sdd.base.errors import CalibrationError
 from sdd.base.files import canonical, read_record, write_json
 from sdd.base.fingerprint import PACKAGE
 from sdd.base.records import to_dict
-from sdd.data.datasets import DATASETS
 from sdd.machine import devices
 from sdd.machine.reading import EnergyReading
 from sdd.planning.made_up import FEW, make_dataset, make_labels
@@ -50,7 +49,9 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
     for chain in chains:
         setting = Setting.of(chain)
         if setting not in rates:
-            say(f"Training {setting.model} on images like {setting.dataset} for a few seconds ...")
+            say(
+                f"Training {setting.model} on images like {setting.data.name} for a few seconds ..."
+            )
             rates[setting] = calibrate(
                 chain,
                 study.last_round,
@@ -70,7 +71,7 @@ def calibrate(chain: Chain, last: int, *, device: str, sharing: int, side_by_sid
     """
     setting = Setting.of(chain)
     plain = replace(chain, recipe=setting.recipe, distillation=None, teacher=None)
-    known = DATASETS[setting.dataset]
+    known = setting.data
     with tempfile.TemporaryDirectory(prefix="sdd-plan-") as name:
         folder = Path(name)
         fraction = chain.pruning.fraction
@@ -163,7 +164,7 @@ def anatomy(chain: Chain) -> Anatomy:
     from sdd.sparsity.cost import count
     from sdd.sparsity.masks import prunable
 
-    known = DATASETS[chain.dataset]
+    known = chain.data
     channels, size, _ = known.shape
     built = build(
         chain.model, channels=channels, size=size, classes=known.classes, seed=0, own=chain.build

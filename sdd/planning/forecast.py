@@ -8,7 +8,6 @@ from math import ceil, prod
 
 from sdd.analysis.descent import stop_early
 from sdd.analysis.paper import paper_flops
-from sdd.data.datasets import DATASETS
 from sdd.machine.reading import JOULES_PER_KWH
 from sdd.planning.bill import Bill, Forecast
 from sdd.planning.rates import Anatomy, Machine, Rates, Setting
@@ -108,7 +107,7 @@ def trainings_needed(study: Study, done: Mapping[str, list[float]]) -> dict[str,
 def disk(study: Study, anatomy: Mapping[tuple[str, str], Anatomy]) -> dict[str, int]:
     """Bytes of what stays: weights, records, data sets (without their originals) and labels."""
     chains = study.chains.values()
-    data = [DATASETS[name] for name in {chain.dataset for chain in chains}]
+    data = {chain.dataset: chain.data for chain in chains}.values()
     each = {chain.labels: images(study, chain) for chain in chains}.values()
     return {
         "weights": sum(
@@ -126,8 +125,7 @@ def disk(study: Study, anatomy: Mapping[tuple[str, str], Anatomy]) -> dict[str, 
             for d in data
         ),
         "teacher logits": sum(
-            study.logits_bytes(c.dataset, c.recipe.augmentation)
-            for c in study.logits_users.values()
+            study.logits_bytes(c.data, c.recipe.augmentation) for c in study.logits_users.values()
         ),
         "labels": sum(8 * (3 * train + 2 * validation) for train, validation, _ in each),
     }

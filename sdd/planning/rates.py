@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from sdd.data.datasets import DATASETS
+from sdd.data.datasets import DATASETS, Dataset
 from sdd.study.chains import Chain
 from sdd.study.settings import Recipe
 
@@ -12,19 +12,21 @@ class Setting:
     """What decides how long a training step takes. Weight decay, labels and epochs do not."""
 
     model: str
-    dataset: str  # the first known one with as many images of the same shape
+    data: Dataset  # the first known one with as many images of the same shape
     recipe: Recipe
+    build: str | None = None  # of a model of the user's own
 
     @classmethod
     def of(cls, chain: Chain) -> "Setting":
-        known = DATASETS[chain.dataset]
+        known = replace(chain.data, subset=None)
         alike = next(
-            d for d in DATASETS.values() if (d.shape, d.train) == (known.shape, known.train)
+            (d for d in DATASETS.values() if (d.shape, d.train) == (known.shape, known.train)),
+            known,
         )
         recipe = replace(
             chain.recipe, weight_decay=1e-4, epochs=1, schedule="constant", milestones=()
         )
-        return cls(chain.model, alike.name, recipe.used)
+        return cls(chain.model, alike, recipe.used, chain.build)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sdd.data.datasets import DATASETS
 from sdd.planning.rates import Rates, Setting
 from sdd.planning.schedule import Job
 from sdd.report.catalogue import shown_figures, shown_tables
@@ -32,9 +31,7 @@ class Work:
 
 def images(study: Study, chain: Chain) -> tuple[int, int, int]:
     """How many images a round of it trains on, validates on and tests on."""
-    known = DATASETS[chain.dataset]
-    held_out = round(study.config.validation.fraction * known.train)
-    return known.train - held_out, held_out, known.test
+    return study.images(chain.data)
 
 
 def passes(study: Study, student: Chain) -> int:

@@ -48,7 +48,7 @@ def has_comparisons(study: Study) -> bool:
 
 def _alone(chain: Chain) -> tuple[object, ...]:
     """What a student shares with itself without a teacher."""
-    return chain.dataset, chain.noise, chain.model, chain.recipe, chain.seed
+    return chain.data, chain.noise, chain.model, chain.recipe, chain.seed
 
 
 def _plain(study: Study) -> list[Chain]:
@@ -59,7 +59,7 @@ def _with_weight_decays(study: Study) -> list[list[Chain]]:
     """The chains of each setting without a teacher that is trained with several weight decays."""
     settings: dict[tuple[object, ...], list[Chain]] = {}
     for chain in _plain(study):
-        key = (chain.dataset, chain.noise, chain.model, chain.seed)
+        key = (chain.data, chain.noise, chain.model, chain.seed)
         settings.setdefault(key, []).append(chain)
     return [chains for chains in settings.values() if len(chains) > 1]
 
@@ -187,5 +187,6 @@ def collect_spec(study: Study) -> CollectSpec:
     return CollectSpec(
         study.chain_config,
         study.config.energy.carbon_intensity,
+        study.own_datasets,
         fingerprint.code("sdd.stages.collect_rounds"),
     )

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdd.base import layout
@@ -92,7 +93,7 @@ class Data:
     facts: DatasetFacts
     arrays: Arrays
     labels: ChainLabels
-    noise_rate: float  # realised
+    noise_rate: float | None  # realised; None: the true labels are not known
     device: torch.device
 
     @classmethod
@@ -109,14 +110,23 @@ class Data:
         """The images to train on, to validate on or to test on."""
         images, index = {
             "train": (self.arrays["train_images"], self.labels.train_index),
-            "validation": (self.arrays["train_images"], self.labels.validation_index),
+            "validation": (
+                self.arrays.get("validation_images", self.arrays["train_images"]),
+                self.labels.validation_index,
+            ),
             "test": (self.arrays["test_images"], None),
         }[part]
         fixed = spec.recipe.augmentation == "none"
         return Samples.place(images, index, self.facts, device=self.device, normalised=fixed)
 
-    def on_device(self, labels) -> Tensor:
+    def on_device(self, labels: NDArray) -> Tensor:
         return torch.from_numpy(labels).to(self.device)
+
+    @property
+    def true_labels(self) -> Tensor | None:
+        """Of the training images, where they are known."""
+        labels = self.labels.train_true_labels
+        return None if labels is None else self.on_device(labels)
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,7 @@ def train_round(
     )
     samples = data.samples(spec, "train")
     noisy = data.on_device(data.labels.train_labels)
-    true = data.on_device(data.labels.train_true_labels)
+    true = data.true_labels
     earlier = sidecar.read()
     runs = earlier.runs + 1 if earlier else 1
     report = partial(_report, log, spec.recipe.epochs)
@@ -213,27 +223,28 @@ def train_round(
 
 
 def _report(log: Log, epochs: int, epoch: Epoch) -> None:
+    clean = epoch.clean_accuracy
+    true = "true labels unknown" if clean is None else f"{clean:.2f} % of the true labels"
     log(
         f"epoch {epoch.epoch + 1}/{epochs}  learning rate {epoch.learning_rate:g}  "
-        f"loss {epoch.loss:.4f}  training accuracy {epoch.accuracy:.2f} % "
-        f"({epoch.clean_accuracy:.2f} % of the true labels)"
+        f"loss {epoch.loss:.4f}  training accuracy {epoch.accuracy:.2f} % ({true})"
     )
 
 
 def evaluate(spec: RoundSpec, data: Data, model: nn.Module) -> dict[str, Score]:
     """Accuracies and losses after the last epoch. Raises Divergence for one that is no number."""
-    labels, on_device = data.labels, data.on_device
+    labels, true, on_device = data.labels, data.true_labels, data.on_device
     of = {
         part: predict(model, data.samples(spec, part), spec.recipe)
         for part in ("train", "validation", "test")
     }
     scores = {
         "train": score(of["train"], on_device(labels.train_labels)),
-        "train_clean": score(of["train"], on_device(labels.train_true_labels)),
+        "train_clean": Score() if true is None else score(of["train"], true),
         "validation": score(of["validation"], on_device(labels.validation_labels)),
         "test": score(of["test"], on_device(data.arrays["test_labels"]).long()),
     }
-    if not all(math.isfinite(score.loss) for score in scores.values()):
+    if not all(math.isfinite(score.loss) for score in scores.values() if score.loss is not None):
         last = spec.recipe.epochs - 1
         raise Divergence(
             f"{spec.chain}, round {spec.round}: the last step of epoch {last} left losses that are "

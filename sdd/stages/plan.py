@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from sdd.planning import bill, calibration, forecast, progress
-from sdd.study import reading, validation
+from sdd.study import data_entries, reading, validation
 from sdd.study.study import Study
 
 
@@ -25,7 +25,8 @@ def _cores(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    study = Study.of(validation.validate(reading.read(args.configfile)))
+    config = validation.validate(reading.read(args.configfile))
+    study = Study.of(config, data_entries.survey(config.datasets))
     machine = calibration.measure(study, args.cores, partial(print, file=sys.stderr))
     drawn = forecast.draw_up(study, machine, progress.finished(study))
     print(json.dumps(drawn.to_dict(), indent=1) if args.json else bill.text(drawn))

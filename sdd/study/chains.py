@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sdd.base import names
+from sdd.data.datasets import Dataset
 from sdd.data.settings import Noise
 from sdd.models import names as models
 from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
@@ -16,7 +17,7 @@ class Chain:
     `path` tells it apart from every other chain of the study, and is made for people.
     """
 
-    dataset: str
+    data: Dataset
     noise: Noise
     model: str
     recipe: Recipe
@@ -31,7 +32,13 @@ class Chain:
 
     @property
     def path(self) -> str:
-        return f"{self.dataset}/{self.noise.name}/{self.model}/{self.objective}/seed{self.seed}"
+        data, noise = self.data.title, self.noise.name
+        return f"{data}/{noise}/{self.model}/{self.objective}/seed{self.seed}"
+
+    @property
+    def dataset(self) -> str:
+        """The name of its data set, as it is prepared: a subset is taken of it by the labels."""
+        return self.data.name
 
     @property
     def builder(self) -> str:
@@ -41,7 +48,7 @@ class Chain:
     @property
     def labels(self) -> str:
         """The path of its noisy labels, shared with every chain of the same noise and seed."""
-        return f"{self.dataset}/{self.noise.name}/seed{self.seed}"
+        return f"{self.data.title}/{self.noise.name}/seed{self.seed}"
 
     def spec(self, round: int) -> RoundSpec:
         """What the training of `round` depends on beside its input files and its code."""

@@ -78,7 +78,8 @@ class Experiment:
         "Name of the experiment, lower case letters, digits, - and _.", pattern=NAME
     )
     dataset: tuple[str, ...] = axis(
-        f"One data set, or a list of them: {', '.join(DATASETS)}.", enum=list(DATASETS)
+        f"One data set, or a list of them: {', '.join(DATASETS)}, or one of your own.",
+        examples=list(DATASETS),
     )
     noise: NoiseGrid = setting("Label noise of the training labels: its kind, and what that needs.")
     model: tuple[str, ...] = axis(
@@ -175,6 +176,32 @@ class Request:
 
 
 @dataclass(frozen=True)
+class DataEntry:
+    """A data set of the user's own, or a subset of any."""
+
+    __pydantic_config__ = STRICT
+
+    file: str | None = setting(
+        "An .npz file of your own with train_images, train_labels, test_images and test_labels; "
+        "null for a folder, or for a known data set.",
+        None,
+    )
+    folder: str | None = setting(
+        "A folder of images of your own, with train/ and test/ and in each a folder for every "
+        "class; null for a file, or for a known data set.",
+        None,
+    )
+    image_size: Annotated[int, Ge(1), Le(1024)] | None = setting(
+        "Pixels a side, 1 to 1,024, to which the images of a folder are scaled.", None
+    )
+    train_images: Annotated[int, Ge(2), Le(10**9)] | None = setting(
+        "How many of the training images are used, stratified by class, the same for every seed; "
+        "null for all.",
+        None,
+    )
+
+
+@dataclass(frozen=True)
 class OwnModel:
     """A model of the user's own."""
 
@@ -243,6 +270,11 @@ class StudyConfig:
         "A list of experiments, each a grid; an overlay replaces the whole list.", minItems=1
     )
     recipes: dict[str, Recipe] = setting("How each model is trained, by the model's name.")
+    datasets: dict[str, DataEntry] = setting(
+        "Data sets of your own by name (lower case letters, digits, - and _), and subsets of known "
+        "ones.",
+        {},
+    )
     models: dict[str, OwnModel] = setting(
         "Models of your own by name: lower case letters, digits, - and _.", {}
     )

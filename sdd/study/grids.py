@@ -6,11 +6,12 @@ names the key and what is allowed.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from difflib import get_close_matches
 
 from sdd.base.errors import StudyError
-from sdd.data.datasets import DATASETS, human_kinds
+from sdd.data.datasets import Dataset, human_kinds
 from sdd.data.noise_kinds import KINDS
 from sdd.data.noise_maps import MISTAKEN
 from sdd.data.settings import Noise
@@ -22,7 +23,7 @@ from sdd.study.settings import Distillation, Pruning, Recipe
 Grids = dict[str, tuple[Chain, ...]]
 
 
-def expand(config: StudyConfig) -> Grids:
+def expand(config: StudyConfig, datasets: Mapping[str, Dataset]) -> Grids:
     """The chains of every experiment by its name; a teacher's comes before its students'."""
     grids: Grids = {}
     for index, experiment in enumerate(config.experiments):
@@ -32,19 +33,25 @@ def expand(config: StudyConfig) -> Grids:
                 "Give every experiment a name of its own."
             )
         key = f"experiments[{index}] ({experiment.name})"
-        grids[experiment.name] = tuple(dict.fromkeys(_chains(key, experiment, config, grids)))
+        grids[experiment.name] = tuple(
+            dict.fromkeys(_chains(key, experiment, config, datasets, grids))
+        )
     _refuse_shared_paths(itertools.chain.from_iterable(grids.values()))
     return grids
 
 
 def _chains(
-    key: str, experiment: Experiment, config: StudyConfig, earlier: Grids
+    key: str,
+    experiment: Experiment,
+    config: StudyConfig,
+    datasets: Mapping[str, Dataset],
+    earlier: Grids,
 ) -> Iterator[Chain]:
     teacher = experiment.teacher
     if not teacher and (experiment.alpha or experiment.temperature):
         raise StudyError(f"{key}: alpha and temperature need a teacher. Add one or drop them.")
     axes = itertools.product(
-        experiment.dataset,
+        [_known(key, name, datasets) for name in experiment.dataset],
         _noises(key, experiment.noise, experiment.dataset),
         experiment.model,
         experiment.weight_decay or [None],
@@ -55,16 +62,16 @@ def _chains(
     )
     rule = config.early_stopping.rule if config.early_stopping.ends_chains else None
     pruning = Pruning(config.pruning.fraction, config.pruning.scope, config.pruning.criterion)
-    for dataset, noise, model, weight_decay, which, alpha, temperature, seed in axes:
+    for data, noise, model, weight_decay, which, alpha, temperature, seed in axes:
         own = config.models.get(model)
         if not own:
-            _check_fit(key, model, dataset)
-        _check_hold_out(dataset, config.validation.fraction)
+            _check_fit(key, model, data)
+        _check_hold_out(data, config.validation.fraction)
         recipe = _recipe(key, model, config.recipes)
         if weight_decay is not None:
             recipe = replace(recipe, weight_decay=weight_decay)
         chain = Chain(
-            dataset, noise, model, recipe, pruning, config.retraining,
+            data, noise, model, recipe, pruning, config.retraining,
             distillation=None, teacher=None, seed=seed,
             objective=f"ce-wd{recipe.weight_decay:g}", early_stopping=rule,
             build=own.build if own else None,
@@ -130,19 +137,30 @@ def _noises(key: str, noise: NoiseGrid, datasets: Sequence[str]) -> list[Noise]:
     return [Noise(noise.kind)]
 
 
-def _check_fit(key: str, model: str, dataset: str) -> None:
-    try:
-        names.check(model, DATASETS[dataset].shape[1])
-    except StudyError as error:
-        raise StudyError(f"{key}.model: on {dataset}: {error}") from None
-
-
-def _check_hold_out(dataset: str, fraction: float) -> None:
-    images = DATASETS[dataset].train
-    if not 0 < round(fraction * images) < images:
+def _known(key: str, name: str, datasets: Mapping[str, Dataset]) -> Dataset:
+    if name not in datasets:
+        close = get_close_matches(name, datasets, 1)
+        meant = f" Did you mean {close[0]}?" if close else ""
         raise StudyError(
-            f"validation.fraction: {fraction:g} of the {images:,} training images of {dataset} "
-            "leaves none to validate or none to train on."
+            f"{key}.dataset: {name[:80]!r} is not known.{meant} There are: {', '.join(datasets)}. "
+            "One of your own is an entry under datasets."
+        )
+    return datasets[name]
+
+
+def _check_fit(key: str, model: str, data: Dataset) -> None:
+    try:
+        names.check(model, data.shape[1])
+    except StudyError as error:
+        raise StudyError(f"{key}.model: on {data.name}: {error}") from None
+
+
+def _check_hold_out(data: Dataset, fraction: float) -> None:
+    train, held_out = data.split(fraction)
+    if train <= 0 or held_out <= 0:
+        raise StudyError(
+            f"validation.fraction: {fraction:g} of the {data.subset or data.train:,} training "
+            f"images of {data.name} leaves none to validate or none to train on."
         )
 
 
@@ -172,7 +190,7 @@ def _teacher_chain(key: str, teacher: TeacherGrid, student: Chain, earlier: Grid
     same = [
         c
         for c in earlier[teacher.experiment]
-        if (c.dataset, c.noise, c.seed) == (student.dataset, student.noise, student.seed)
+        if (c.data, c.noise, c.seed) == (student.data, student.noise, student.seed)
         and teacher.weight_decay in (None, c.recipe.weight_decay)
     ]
     if len(same) != 1:
@@ -180,7 +198,7 @@ def _teacher_chain(key: str, teacher: TeacherGrid, student: Chain, earlier: Grid
         found = f"{len(same)} chains: {', '.join(c.objective for c in same)}" if same else "none"
         raise StudyError(
             f"{key}.teacher: experiment {teacher.experiment!r} must hold exactly one chain on "
-            f"{student.dataset}, {student.noise.name}, seed {student.seed}"
+            f"{student.data.title}, {student.noise.name}, seed {student.seed}"
             + ("" if decay is None else f", weight_decay {decay:g}")
             + f" to be the teacher; it holds {found}. Name one with teacher.weight_decay, or make "
             "the two grids agree."

@@ -29,7 +29,7 @@ class Epoch:
     learning_rate: float
     loss: float
     accuracy: float  # on the noisy labels
-    clean_accuracy: float  # the same predictions against the true labels
+    clean_accuracy: float | None  # the same predictions against the true labels, where known
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RoundMetrics:
     validation_so_far: tuple[float, ...]  # accuracies of the chain's trained rounds up to this one
     ended: int | None  # the round after which early stopping really ended the chain
     history: tuple[Epoch, ...]
-    noise_rate: float
+    noise_rate: float | None  # realised; None: the true labels are not known
     macs: Macs
     flops: int  # the paper's rule: dense, a MAC counted as one
     flops_computed: int

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sdd.base import fingerprint, names
 from sdd.base.errors import StudyError
 from sdd.base.layout import Layout, LogitsFiles
-from sdd.data.datasets import DATASETS
+from sdd.data.datasets import DATASETS, Dataset
 from sdd.data.noise_kinds import KINDS
 from sdd.data.settings import DatasetSpec, LabelsSpec
 from sdd.study.chains import Chain, Teacher
@@ -39,11 +39,16 @@ class Study:
 
     config: StudyConfig
     experiments: Mapping[str, tuple[Chain, ...]]
+    datasets: Mapping[str, Dataset]
 
     @classmethod
-    def of(cls, config: StudyConfig) -> "Study":
-        """Raises StudyError, naming the key, its value and what is allowed."""
-        study = cls(config, expand(config))
+    def of(cls, config: StudyConfig, own: Mapping[str, Dataset] | None = None) -> "Study":
+        """`own` are the data sets that stand in the config (`sdd.study.data_entries.survey`).
+
+        Raises StudyError, naming the key, its value and what is allowed.
+        """
+        datasets = {**DATASETS, **(own or {})}
+        study = cls(config, expand(config, datasets), datasets)
         if study.last_round > MOST_ROUNDS:
             pruning = config.pruning
             raise StudyError(
@@ -91,17 +96,20 @@ class Study:
 
     # --- Teacher logits ---
 
-    def logits_bytes(self, dataset: str, augmentation: str) -> int:
+    def images(self, data: Dataset) -> tuple[int, int, int]:
+        """How many images a round on it trains on, validates on and tests on."""
+        return (*data.split(self.config.validation.fraction), data.test)
+
+    def logits_bytes(self, data: Dataset, augmentation: str) -> int:
         """The size of a file of teacher logits."""
-        data = DATASETS[dataset]
-        images = data.train - round(self.config.validation.fraction * data.train)
+        images, _, _ = self.images(data)
         # See sdd.rounds.teacher_logits: in half precision where there are many outcomes.
         number = 4 if augmentation == "none" else 2
         return images * OUTCOMES[augmentation] * data.classes * number
 
     def tabulated(self, student: Chain) -> bool:
         """Whether its teacher's logits are looked up; else the teacher is in the loop."""
-        size = self.logits_bytes(student.dataset, student.recipe.augmentation)
+        size = self.logits_bytes(student.data, student.recipe.augmentation)
         return size <= 1e9 * self.config.distillation.largest_table
 
     def teacher_logits(self, student: Chain) -> LogitsFiles:
@@ -120,16 +128,17 @@ class Study:
 
     # --- The specs of jobs, with the code that each runs ---
 
-    def dataset_spec(self, dataset: str) -> DatasetSpec:
-        reader = names.module(DATASETS[dataset].reader)
-        return DatasetSpec(dataset, fingerprint.code("sdd.stages.prepare_dataset", reader))
+    def dataset_spec(self, name: str) -> DatasetSpec:
+        data = self.datasets[name]
+        code = fingerprint.code("sdd.stages.prepare_dataset", names.module(data.reader))
+        return DatasetSpec(name, data.own, data.image_size, code)
 
     def labels_spec(self, labels: str) -> LabelsSpec:
         """Of the labels at this path."""
         chain = self._by_labels[labels]
         kind = names.module(KINDS[chain.noise.kind].function)
         code = fingerprint.code("sdd.stages.noisy_labels", kind)
-        return LabelsSpec(chain.noise, self.config.validation, chain.seed, code)
+        return LabelsSpec(chain.noise, self.config.validation, chain.seed, chain.data.subset, code)
 
     def round_spec(self, chain: Chain, round: int) -> RoundSpec:
         modules = ["sdd.stages.train_round", chain.builder]
@@ -158,6 +167,11 @@ class Study:
         return {key: config[key] for key in (*CHAIN_KEYS, *rule)}
 
     @property
+    def own_datasets(self) -> dict[str, Dataset]:
+        """What a job must be told of the data sets that stand in the config."""
+        return {name: self.datasets[name] for name in self.config.datasets}
+
+    @property
     def lasting_config(self) -> dict[str, Any]:
         """All but what only says how the study is run, on which no result depends."""
         config = self.config.to_dict()
@@ -181,7 +195,7 @@ class Study:
         request, teacher = self.request(chain), self.chains[chain]
         epochs = OUTCOMES[augmentation] / 3
         share = max(1.0, epochs / teacher.recipe.epochs)
-        megabytes = math.ceil(self.logits_bytes(teacher.dataset, augmentation) / 1e6)
+        megabytes = math.ceil(self.logits_bytes(teacher.data, augmentation) / 1e6)
         return Demand(math.ceil(request.minutes * share), request.memory_mb + megabytes)
 
 

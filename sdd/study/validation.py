@@ -219,6 +219,8 @@ def _values(record: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
 
 def _check_models(config: StudyConfig) -> None:
     """Recipes and requests bear the names of models."""
+    for name in config.datasets:
+        _check_name(f"datasets.{name[:LONGEST]}", name, "data set")
     for name, own in config.models.items():
         _check_own(f"models.{name[:LONGEST]}", name, own.build)
     for index, experiment in enumerate(config.experiments):
@@ -247,12 +249,16 @@ def _check_model(key: str, model: str, config: StudyConfig, allowed: str) -> Non
         raise StudyError(f"{key}: {_shown(model)} is not {allowed}. {error}{own}") from None
 
 
-def _check_own(key: str, name: str, build: str) -> None:
-    """A model of the user's own has a name of its own, and a function that is there."""
+def _check_name(key: str, name: str, what: str) -> None:
     if not re.fullmatch(classes.NAME.strip("^$"), name):
         raise StudyError(
-            f"{key}: a model's name has lower case letters, digits, - and _, since folders bear it."
+            f"{key}: a {what}'s name has lower case letters, digits, - and _: folders bear it."
         )
+
+
+def _check_own(key: str, name: str, build: str) -> None:
+    """A model of the user's own has a name of its own, and a function that is there."""
+    _check_name(key, name, "model")
     try:
         names.find(name)
     except StudyError:
@@ -366,7 +372,7 @@ def schema() -> dict[str, Any]:
 
 
 def _one_or_many(entry: dict[str, Any]) -> dict[str, Any]:
-    extra = {key: entry[key] for key in ("enum", "pattern") if key in entry}
+    extra = {key: entry[key] for key in ("enum", "pattern", "examples") if key in entry}
     item = entry["items"] | extra
     many = {"type": "array", "items": item, "minItems": 1, "uniqueItems": True}
     return {"anyOf": [item, many]}

@@ -38,7 +38,7 @@ def train(
     masks: Masks,
     samples: Samples,
     labels: Tensor,
-    true_labels: Tensor,
+    true_labels: Tensor | None,
     recipe: Recipe,
     objective: Objective,
     *,
@@ -49,7 +49,8 @@ def train(
 ) -> tuple[Epoch, ...]:
     """Trains `model` in place by `recipe`; weights that `masks` prunes stay exactly zero.
 
-    `labels` and `true_labels` [n] are the noisy and the true ones of `samples`. All randomness but
+    `labels` and `true_labels` [n] are the noisy and the true ones of `samples`; the latter may not
+    be known. All randomness but
     dropout's comes from `generator`, on the CPU, so that batches do not depend on the device.
     `report` is called after every epoch, and `keep` with the state between two; a training that
     gets such a state as `start` goes on from there, and ends with the same bits on the CPU.
@@ -89,13 +90,15 @@ def train(
         order, predicted = torch.cat(seen), torch.cat(predictions).argmax(1)
         total = torch.stack(losses).double().sum().item() / len(samples)
         correct = (predicted == labels[order]).double().mean().item()
-        clean = (predicted == true_labels[order]).double().mean().item()
+        clean = None
+        if true_labels is not None:
+            clean = 100 * (predicted == true_labels[order]).double().mean().item()
         if not math.isfinite(total):
             raise Divergence(
                 f"the loss is {total} in epoch {epoch} at learning rate {rate:g}. "
                 "Lower the recipe's learning_rate or its weight_decay."
             )
-        history += (Epoch(epoch, rate, total, 100 * correct, 100 * clean),)
+        history += (Epoch(epoch, rate, total, 100 * correct, clean),)
         report(history[-1])
         if keep:
             keep(State(history, _copies(model, optimizer, generator)))

@@ -12,6 +12,7 @@ from conftest import ROOT
 from sdd.base.errors import StudyError
 from sdd.base.files import canonical
 from sdd.base.seeds import derive_seed
+from sdd.data.datasets import DATASETS
 from sdd.study import validation
 from sdd.study.reading import merge
 from sdd.study.settings import Recipe
@@ -82,7 +83,7 @@ def test_teacher_logits_have_a_known_size_and_a_limit(config, dataset, gigabytes
     ]
     built = build(config)
     student = built.experiments["student"][0]
-    assert built.logits_bytes(dataset, "flip-crop") == pytest.approx(1e9 * gigabytes)
+    assert built.logits_bytes(DATASETS[dataset], "flip-crop") == pytest.approx(1e9 * gigabytes)
     assert built.tabulated(student)
     config["distillation"]["largest_table"] = gigabytes - 1e-4
     assert not build(config).tabulated(student)

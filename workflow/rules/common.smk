@@ -21,15 +21,15 @@ from sdd.base import fingerprint, layout, locks
 from sdd.base.files import canonical, parse_json
 from sdd.machine import devices
 from sdd.report import catalogue
-from sdd.study import reading, validation
+from sdd.study import data_entries, reading, validation
 from sdd.study.study import Study
 
 # Snakemake has read these files; read again, they must not say anything twice.
 for path in workflow.configfiles:
     reading.load(Path(path))
 update_config(config, reading.typed(workflow.config_settings.config))
-STUDY = Study.of(validation.validate(config, workflow.config_settings.config))
-SETTINGS = STUDY.config
+SETTINGS = validation.validate(config, workflow.config_settings.config)
+STUDY = Study.of(SETTINGS, data_entries.survey(SETTINGS.datasets))
 FILES = STUDY.layout
 GPUS = devices.gpus() if SETTINGS.device != "cpu" else ()
 
@@ -46,6 +46,22 @@ wildcard_constraints:
 def param(spec):
     """A rule's one param: Snakemake compares texts, so canonical JSON."""
     return canonical(spec.to_dict())
+
+
+def data_source(wildcards):
+    """Where the originals of a data set lie, or the user's own one; empty: to be downloaded."""
+    entry = SETTINGS.datasets.get(wildcards.dataset)
+    own = data_entries.source(entry) if entry else ""
+    return own or SETTINGS.data.folder or ""
+
+
+def own_data(wildcards):
+    """A data set of the user's own is an input: what changes in it is prepared again."""
+    entry = SETTINGS.datasets.get(wildcards.dataset)
+    path = data_entries.source(entry) if entry else ""
+    if not path or not Path(path).is_dir():
+        return path or []
+    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
 
 
 def data_of(wildcards):

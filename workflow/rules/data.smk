@@ -1,4 +1,6 @@
 rule prepare_dataset:
+    input:
+        own_data,
     output:
         facts=layout.dataset("{dataset}").facts,
         data=layout.dataset("{dataset}").data,
@@ -9,7 +11,7 @@ rule prepare_dataset:
         "../../envs/sdd.yaml"
     resources:
         # Where the originals lie is not what they are: no param.
-        folder=SETTINGS.data.folder or "",
+        folder=data_source,
     params:
         spec=lambda w: param(STUDY.dataset_spec(w.dataset)),
     message:

@@ -1,0 +1,251 @@
+"""Data of the user's own: an .npz file, or a folder of images with a folder for each class.
+
+`survey` reads no more than planning a study needs; `read` reads everything, for `preparation`.
+"""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdd.base.errors import DataError
+from sdd.data.arrays import Arrays
+from sdd.data.datasets import Dataset
+
+READER = "sdd.data.own:read"
+REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+OPTIONAL = ("train_true_labels", "validation_images", "validation_labels", "class_names")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+MOST_CHANNELS = 4
+
+
+def survey(name: str, source: Path, image_size: int | None) -> Dataset:
+    """What is known of it before it is prepared. Raises DataError, naming file and array."""
+    if source.is_dir():
+        return _folder_survey(name, source, image_size)
+    with _opened(source) as archive:
+        shapes = {array: _header(archive, source, array) for array in _members(archive, source)}
+        labels = {key: _array(archive, source, key) for key in shapes if key.endswith("_labels")}
+        names = _class_names(archive, source) if "class_names" in shapes else ()
+    classes = len(names) or 1 + max(int(values.max(initial=0)) for values in labels.values())
+    channels_first = _as_channels_first(source, "train_images", shapes["train_images"])
+    _check(source, shapes, labels, classes)
+    return Dataset(
+        name, classes, channels_first[1:], channels_first[0], shapes["test_images"][0], (), (),
+        None, "the user's own", reader=READER, class_names=names,
+        validation=shapes["validation_images"][0] if "validation_images" in shapes else 0,
+    )  # fmt: skip
+
+
+def read(dataset: Dataset, downloads: Path, source: Path | None) -> Arrays:
+    """All arrays, images as uint8 [N, C, H, W]. Raises DataError, naming file and array."""
+    assert source
+    if source.is_dir():
+        return _folder(dataset, source)
+    with _opened(source) as archive:
+        arrays = {key: _array(archive, source, key) for key in _members(archive, source)}
+    arrays.pop("class_names", None)
+    for key, values in arrays.items():
+        if key.endswith("_images"):
+            shape = _as_channels_first(source, key, values.shape)
+            moved = values[:, None] if values.ndim == 3 else values
+            if moved.shape != shape:
+                moved = np.moveaxis(moved, 3, 1)
+            arrays[key] = np.ascontiguousarray(moved)
+        else:
+            arrays[key] = values.astype(np.int64)
+    return arrays
+
+
+# --- A file ---
+
+
+def _opened(source: Path) -> zipfile.ZipFile:
+    if not source.is_file():
+        raise DataError(
+            f"{source} is no file. Name an .npz file, or a folder with train/ and test/ in it."
+        )
+    try:
+        return zipfile.ZipFile(source)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            f"{source} cannot be read as an .npz file ({error}). Write it with numpy.savez."
+        ) from None
+
+
+def _members(archive: zipfile.ZipFile, source: Path) -> list[str]:
+    """The arrays that it holds, known and enough."""
+    names = [name.removesuffix(".npy") for name in archive.namelist()]
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise DataError(
+            f"{source} holds no {missing[0]}. It must hold {', '.join(REQUIRED)}, and may hold "
+            f"{', '.join(OPTIONAL)}; it holds {', '.join(names) or 'nothing'}."
+        )
+    if ("validation_images" in names) != ("validation_labels" in names):
+        raise DataError(f"{source} holds validation_images or validation_labels, but not both.")
+    return [name for name in names if name in (*REQUIRED, *OPTIONAL)]
+
+
+def _header(archive: zipfile.ZipFile, source: Path, array: str) -> tuple[int, ...]:
+    """The shape of an array, and a word on its type where that is wrong."""
+    try:
+        with archive.open(f"{array}.npy") as file:
+            version = np.lib.format.read_magic(file)
+            reader = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = reader(file)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{source}: {array} cannot be read ({error}).") from None
+    wanted, kinds = "integers", "iu"
+    if array == "class_names":
+        wanted, kinds = "texts", "US"
+    elif array.endswith("_images"):
+        wanted, kinds = "uint8", "u"
+    if dtype.kind not in kinds or (wanted == "uint8" and dtype != np.uint8):
+        pickled = ", which is pickled and never opened" if dtype.hasobject else ""
+        raise DataError(f"{source}: {array} is of type {dtype}{pickled}; it must hold {wanted}.")
+    return shape
+
+
+def _array(archive: zipfile.ZipFile, source: Path, array: str) -> NDArray[Any]:
+    _header(archive, source, array)
+    try:
+        with archive.open(f"{array}.npy") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{source}: {array} cannot be read ({error}).") from None
+
+
+def _class_names(archive: zipfile.ZipFile, source: Path) -> tuple[str, ...]:
+    return tuple(str(name) for name in _array(archive, source, "class_names").reshape(-1))
+
+
+def _as_channels_first(
+    source: Path, array: str, shape: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """[N, C, H, W] of images [N, H, W], [N, C, H, W] or [N, H, W, C]; they must be square."""
+    match shape:
+        case (n, height, width) if height == width:
+            return n, 1, height, width
+        case (n, channels, height, width) if height == width and channels <= MOST_CHANNELS:
+            return n, channels, height, width
+        case (n, height, width, channels) if height == width and channels <= MOST_CHANNELS:
+            return n, channels, height, width
+    raise DataError(
+        f"{source}: {array} has the shape {list(shape)}; images are square, [N, H, W], "
+        f"[N, C, H, W] or [N, H, W, C] with at most {MOST_CHANNELS} channels."
+    )
+
+
+def _check(
+    source: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    labels: Mapping[str, NDArray[Any]],
+    classes: int,
+) -> None:
+    """Raises DataError where images and labels do not fit each other."""
+    each = _as_channels_first(source, "train_images", shapes["train_images"])[1:]
+    if classes < 2:
+        raise DataError(f"{source}: train_labels hold one class only; there must be two or more.")
+    for key, shape in shapes.items():
+        if key.endswith("_images"):
+            found = _as_channels_first(source, key, shape)[1:]
+            if found != each:
+                raise DataError(
+                    f"{source}: {key} are of {list(found)} values an image, train_images of "
+                    f"{list(each)}."
+                )
+            if shape[0] == 0:
+                raise DataError(f"{source}: {key} is empty.")
+    for key, values in labels.items():
+        images = f"{key.partition('_')[0]}_images"
+        if values.shape != shapes[images][:1]:
+            raise DataError(
+                f"{source}: {key} has the shape {list(values.shape)}; there must be one label for "
+                f"each of the {shapes[images][0]} {images}."
+            )
+        if values.min() < 0 or values.max() >= classes:
+            raise DataError(
+                f"{source}: {key} run from {values.min()} to {values.max()}; they must lie in 0 to "
+                f"{classes - 1}."
+            )
+
+
+# --- A folder ---
+
+
+def _folder_survey(name: str, source: Path, image_size: int | None) -> Dataset:
+    if image_size is None:
+        raise DataError(f"datasets.{name}: a folder of images needs image_size, pixels a side.")
+    files, classes = _images(source), tuple(_classes(source))
+    return Dataset(
+        name, len(classes), (3, image_size, image_size), len(files["train"]),
+        len(files["test"]), (), (), None, "the user's own", reader=READER,
+        validation=len(files.get("validation", ())), image_size=image_size, class_names=classes,
+    )  # fmt: skip
+
+
+def _classes(source: Path) -> list[str]:
+    """The folders in train/, in alphabetical order, as torchvision's ImageFolder has them."""
+    return sorted(path.name for path in (source / "train").iterdir() if path.is_dir())
+
+
+def _images(source: Path) -> dict[str, list[tuple[Path, int]]]:
+    """The image files of each part with their classes. Raises DataError, naming the folder."""
+    for part in ("train", "test"):
+        if not (source / part).is_dir():
+            raise DataError(
+                f"{source} holds no folder {part}: it must hold train/ and test/, and may hold "
+                "validation/, each with a folder for every class."
+            )
+    classes = _classes(source)
+    if len(classes) < 2:
+        raise DataError(
+            f"{source / 'train'} holds {len(classes)} folders; there must be a folder "
+            "for each of two classes or more."
+        )
+    found = {}
+    for part in ("train", "test", "validation"):
+        if not (source / part).is_dir():
+            continue
+        folders = (path.name for path in (source / part).iterdir() if path.is_dir())
+        strange = [name for name in folders if name not in classes]
+        if strange:
+            raise DataError(
+                f"{source / part / sorted(strange)[0]} is a class that {source / 'train'} lacks."
+            )
+        found[part] = [
+            (path, number)
+            for number, name in enumerate(classes)
+            for path in sorted((source / part / name).glob("*"))
+            if path.suffix.lower() in SUFFIXES
+        ]
+        if not found[part]:
+            raise DataError(f"{source / part} holds no images ({', '.join(sorted(SUFFIXES))}).")
+    return found
+
+
+def _folder(dataset: Dataset, source: Path) -> Arrays:
+    from PIL import Image, UnidentifiedImageError
+
+    arrays: Arrays = {}
+    size = dataset.shape[1]
+    for part, files in _images(source).items():
+        images = np.empty((len(files), 3, size, size), np.uint8)
+        for row, (path, _) in enumerate(files):
+            try:
+                with Image.open(path) as image:
+                    scaled = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+            except (UnidentifiedImageError, OSError) as error:
+                raise DataError(f"{path} cannot be read as an image ({error}).") from None
+            images[row] = np.asarray(scaled).transpose(2, 0, 1)
+        arrays[f"{part}_images"] = images
+        arrays[f"{part}_labels"] = np.array([label for _, label in files], np.int64)
+    return arrays
