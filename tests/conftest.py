@@ -63,9 +63,11 @@ class Workflow:
     def __init__(self, folder: Path, source: Path | None = None) -> None:
         """A copy of the project's own files, or of everything in another workflow's folder."""
         self.folder = folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
         if source:
             shutil.copytree(source, folder)
             return
+        folder.mkdir(exist_ok=True)
         for name in ("Snakefile", "config.yaml", "workflow", "sdd", "envs"):
             copied = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copied(ROOT / name, folder / name)

@@ -39,6 +39,7 @@ class Dataset:
     image_size: int | None = None  # to which images of a folder are scaled
     subset: int | None = None  # only so many of the training images are used
     class_names: tuple[str, ...] = ()
+    content: str | None = None  # sha256 of the user's own: what it is, wherever it lies
 
     @property
     def title(self) -> str:

@@ -3,6 +3,7 @@
 `survey` reads no more than planning a study needs; `read` reads everything, for `preparation`.
 """
 
+import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdd.base.errors import DataError
+from sdd.base.files import sha256
 from sdd.data.arrays import Arrays
 from sdd.data.datasets import Dataset
 
@@ -35,7 +37,7 @@ def survey(name: str, source: Path, image_size: int | None) -> Dataset:
     _check(source, shapes, labels, classes)
     return Dataset(
         name, classes, channels_first[1:], channels_first[0], shapes["test_images"][0], (), (),
-        None, "the user's own", reader=READER, class_names=names,
+        None, "the user's own", reader=READER, class_names=names, content=sha256(source),
         validation=shapes["validation_images"][0] if "validation_images" in shapes else 0,
     )  # fmt: skip
 
@@ -189,7 +191,16 @@ def _folder_survey(name: str, source: Path, image_size: int | None) -> Dataset:
         name, len(classes), (3, image_size, image_size), len(files["train"]),
         len(files["test"]), (), (), None, "the user's own", reader=READER,
         validation=len(files.get("validation", ())), image_size=image_size, class_names=classes,
+        content=_content(source, files),
     )  # fmt: skip
+
+
+def _content(source: Path, files: Mapping[str, list[tuple[Path, int]]]) -> str:
+    """One sha256 of all images, under their names in the folder."""
+    digest = hashlib.sha256()
+    for path, _ in (each for part in files.values() for each in part):
+        digest.update(f"{path.relative_to(source).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _classes(source: Path) -> list[str]:

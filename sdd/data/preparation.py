@@ -62,7 +62,12 @@ def _dataset(spec: DatasetSpec, folder: Path | None) -> Dataset:
     if spec.own:
         if folder is None:
             raise DataError(f"{spec.dataset}: its file or folder is not named.")
-        return survey(spec.dataset, folder, spec.image_size)
+        found = survey(spec.dataset, folder, spec.image_size)
+        if spec.content not in (None, found.content):
+            raise DataError(
+                f"{folder} has changed since this run of snakemake began. Run it again."
+            )
+        return found
     if spec.dataset not in DATASETS:
         raise DataError(f"There is no data set {spec.dataset!r}. Known are: {', '.join(DATASETS)}.")
     return DATASETS[spec.dataset]

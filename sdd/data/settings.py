@@ -48,6 +48,7 @@ class DatasetSpec:
     dataset: str
     own: bool = False  # the user's own
     image_size: int | None = None  # to which images of a folder are scaled
+    content: str | None = None  # its sha256
     code: str | None = None
 
     @classmethod

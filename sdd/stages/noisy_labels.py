@@ -13,6 +13,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     made = labelling.make(LabelsSpec.from_dict(args.spec), args.dataset, args.output)
-    args.log.write_text(
-        f"realised noise rate {made.realised_rate:.4f}, {made.train_images} images\n", "utf-8"
-    )
+    rate = "unknown" if made.realised_rate is None else f"{made.realised_rate:.4f}"
+    args.log.write_text(f"realised noise rate {rate}, {made.train_images} images\n", "utf-8")

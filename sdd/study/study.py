@@ -131,11 +131,11 @@ class Study:
     def dataset_spec(self, name: str) -> DatasetSpec:
         data = self.datasets[name]
         code = fingerprint.code("sdd.stages.prepare_dataset", names.module(data.reader))
-        return DatasetSpec(name, data.own, data.image_size, code)
+        return DatasetSpec(name, data.own, data.image_size, data.content, code)
 
     def labels_spec(self, labels: str) -> LabelsSpec:
         """Of the labels at this path."""
-        chain = self._by_labels[labels]
+        chain = self.by_labels[labels]
         kind = names.module(KINDS[chain.noise.kind].function)
         code = fingerprint.code("sdd.stages.noisy_labels", kind)
         return LabelsSpec(chain.noise, self.config.validation, chain.seed, chain.data.subset, code)
@@ -154,7 +154,8 @@ class Study:
         return TeacherLogitsSpec(augmentation, code)
 
     @cached_property
-    def _by_labels(self) -> dict[str, Chain]:
+    def by_labels(self) -> dict[str, Chain]:
+        """One of the chains of each path of labels."""
         return {chain.labels: chain for chain in self.chains.values()}
 
     # --- Parts of the config ---

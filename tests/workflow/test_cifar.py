@@ -22,7 +22,7 @@ from sdd.data.facts import DatasetFacts
 
 REAL = os.environ.get("SDD_DATA")
 RECIPE = {
-    "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1e-4,
+    "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4,
     "batch_size": 32, "epochs": 2, "schedule": "constant", "augmentation": "flip-crop",
 }  # fmt: skip
 STUDY = {

@@ -179,7 +179,7 @@ def test_one_more_seed_trains_that_seed(overlay):
     planned = overlay(lambda c: c.update(seeds=[1, 2]))
     # Which round teaches is known when seed 2's chain is done; the dry run shows its students too.
     assert planned == (
-        {"Labels of mnist-5k, symmetric-0.4, seed 2", CONFIG}
+        {"Labels of mnist-5k/symmetric-0.4/seed2", CONFIG}
         | {chosen(2), logits("best", 2), logits("dense", 2)}
         | rounds(CHAINS, seed=2)
         | RESULTS
@@ -192,7 +192,7 @@ def test_one_more_noise_rate_trains_those_chains(overlay):
 
     at = "mnist-5k/symmetric-0.2/lenet-300-100"
     assert overlay(more) == (
-        {"Labels of mnist-5k, symmetric-0.2, seed 1", CONFIG}
+        {"Labels of mnist-5k/symmetric-0.2/seed1", CONFIG}
         | {f"Round {r:02d} of {at}/{o}/seed1" for o in (PLAIN, STRONG) for r in range(4)}
         | RESULTS
     )
@@ -234,7 +234,7 @@ def test_edited_code_runs_what_depends_on_it(edited, finished, file, runs):
 def test_the_code_of_the_noise_draws_labels_again(edited, finished):
     edited("sdd/data/labelling.py", lambda text: text + "\nUNUSED = 1\n")
     # Were the labels to come out the same, nothing else would run.
-    assert "Labels of mnist-5k, symmetric-0.4, seed 1" in finished.planned(*SMOKE)
+    assert "Labels of mnist-5k/symmetric-0.4/seed1" in finished.planned(*SMOKE)
 
 
 def test_a_comment_anywhere_runs_nothing(edited, finished):

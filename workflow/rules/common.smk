@@ -55,15 +55,6 @@ def data_source(wildcards):
     return own or SETTINGS.data.folder or ""
 
 
-def own_data(wildcards):
-    """A data set of the user's own is an input: what changes in it is prepared again."""
-    entry = SETTINGS.datasets.get(wildcards.dataset)
-    path = data_entries.source(entry) if entry else ""
-    if not path or not Path(path).is_dir():
-        return path or []
-    return sorted(str(file) for file in Path(path).rglob("*") if file.is_file())
-
-
 def data_of(wildcards):
     """The facts on a chain's data and labels; the arrays beside them count through these."""
     chain = STUDY.chains[wildcards.chain]
@@ -73,6 +64,16 @@ def data_of(wildcards):
         "labels": labels.facts,
         "arrays": [ancient(dataset.data), ancient(labels.data)],
     }
+
+
+def labelled(part):
+    """An input function of labels: the facts or the data of the data set that they are of."""
+
+    def file(wildcards):
+        chain = STUDY.by_labels[wildcards.labels]
+        return getattr(layout.dataset(chain.dataset), part)
+
+    return file
 
 
 def parent_of(wildcards):

@@ -1,6 +1,4 @@
 rule prepare_dataset:
-    input:
-        own_data,
     output:
         facts=layout.dataset("{dataset}").facts,
         data=layout.dataset("{dataset}").data,
@@ -23,25 +21,22 @@ rule prepare_dataset:
 
 rule noisy_labels:
     input:
-        dataset=layout.dataset("{dataset}").facts,
-        data=ancient(layout.dataset("{dataset}").data),
+        dataset=labelled("facts"),
+        data=ancient(labelled("data")),
     output:
-        facts=FILES.labels("{dataset}/{noise}/seed{seed}").facts,
-        labels=FILES.labels("{dataset}/{noise}/seed{seed}").data,
+        facts=FILES.labels("{labels}").facts,
+        labels=FILES.labels("{labels}").data,
     log:
-        FILES.labels("{dataset}/{noise}/seed{seed}").log,
-    wildcard_constraints:
-        noise="[^/]+",
-        seed=r"\d+",
+        FILES.labels("{labels}").log,
     conda:
         "../../envs/sdd.yaml"
     resources:
         runtime=short_minutes,
         mem_mb=2000,
     params:
-        spec=lambda w: param(STUDY.labels_spec(f"{w.dataset}/{w.noise}/seed{w.seed}")),
+        spec=lambda w: param(STUDY.labels_spec(w.labels)),
     message:
-        "Labels of {wildcards.dataset}, {wildcards.noise}, seed {wildcards.seed}"
+        "Labels of {wildcards.labels}"
     shell:
         "python -m sdd noisy_labels --spec {params.spec:q} --dataset {input.dataset:q}"
         " --output {output.facts:q} --log {log:q}"

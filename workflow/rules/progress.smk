@@ -57,7 +57,10 @@ class Spoken(logging.Filter):
 
 
 def speak_briefly():
-    """On the terminal only, and only where it is Snakemake's own: a logger plugin has its way."""
+    """On the terminal only, and only where it is Snakemake's own: a logger plugin has its way, and
+    so has --verbose."""
+    if workflow.output_settings.verbose:
+        return
     for handler in logger.handlers:
         if (
             type(handler) is ColorizingTextHandler
