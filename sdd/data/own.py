@@ -5,7 +5,9 @@
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,11 @@ REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
 OPTIONAL = ("train_true_labels", "validation_images", "validation_labels", "class_names")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 MOST_CHANNELS = 4
+# What damaged, encrypted or strangely packed archives raise, and arrays that are cut off.
+DAMAGE = (
+    KeyError, ValueError, OSError, EOFError, RuntimeError, NotImplementedError, MemoryError,
+    zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def survey(name: str, source: Path, image_size: int | None) -> Dataset:
@@ -32,12 +39,13 @@ def survey(name: str, source: Path, image_size: int | None) -> Dataset:
         shapes = {array: _header(archive, source, array) for array in _members(archive, source)}
         labels = {key: _array(archive, source, key) for key in shapes if key.endswith("_labels")}
         names = _class_names(archive, source) if "class_names" in shapes else ()
-    classes = len(names) or 1 + max(int(values.max(initial=0)) for values in labels.values())
+        content = _file_content(archive, shapes)
+    classes = len(names) or _counted_classes(source, labels)
     channels_first = _as_channels_first(source, "train_images", shapes["train_images"])
     _check(source, shapes, labels, classes)
     return Dataset(
         name, classes, channels_first[1:], channels_first[0], shapes["test_images"][0], (), (),
-        None, "the user's own", reader=READER, class_names=names, content=sha256(source),
+        None, "the user's own", reader=READER, class_names=names, content=content,
         validation=shapes["validation_images"][0] if "validation_images" in shapes else 0,
     )  # fmt: skip
 
@@ -81,6 +89,14 @@ def _opened(source: Path) -> zipfile.ZipFile:
 def _members(archive: zipfile.ZipFile, source: Path) -> list[str]:
     """The arrays that it holds, known and enough."""
     names = [name.removesuffix(".npy") for name in archive.namelist()]
+    for name in names:
+        if name not in (*REQUIRED, *OPTIONAL):  # maybe misspelt, and left out without a word
+            close = get_close_matches(name, (*REQUIRED, *OPTIONAL), 1)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            raise DataError(
+                f"{source} holds {name}, which is not known.{meant} It may hold "
+                f"{', '.join((*REQUIRED, *OPTIONAL))}, and nothing else."
+            )
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise DataError(
@@ -89,11 +105,36 @@ def _members(archive: zipfile.ZipFile, source: Path) -> list[str]:
         )
     if ("validation_images" in names) != ("validation_labels" in names):
         raise DataError(f"{source} holds validation_images or validation_labels, but not both.")
-    return [name for name in names if name in (*REQUIRED, *OPTIONAL)]
+    return names
+
+
+def _file_content(archive: zipfile.ZipFile, arrays: Mapping[str, Any]) -> str:
+    """What the arrays hold, by the checksums in the archive: nothing else of it is read.
+
+    Written again, the same arrays are the same content; the times in the archive do not count.
+    """
+    digest = hashlib.sha256()
+    for array in sorted(arrays):
+        info = archive.getinfo(f"{array}.npy")
+        digest.update(f"{array} {info.file_size} {info.CRC:08x}\n".encode())
+    return digest.hexdigest()
+
+
+def _counted_classes(source: Path, labels: Mapping[str, NDArray[Any]]) -> int:
+    """The classes of the training labels, which count from 0 and leave none out."""
+    key = "train_true_labels" if "train_true_labels" in labels else "train_labels"
+    found = np.unique(labels[key])
+    if len(found) and found[0] >= 0 and len(found) <= found[-1]:
+        lacking = int(np.setdiff1d(np.arange(len(found)), found)[0])
+        raise DataError(
+            f"{source}: {key} hold no class {lacking}, but class {found[-1]}: classes count "
+            "from 0. Number them so, or write class_names, which may name a class without images."
+        )
+    return 1 + int(found[-1]) if len(found) else 0
 
 
 def _header(archive: zipfile.ZipFile, source: Path, array: str) -> tuple[int, ...]:
-    """The shape of an array, and a word on its type where that is wrong."""
+    """The shape of an array. Raises DataError where it is of another type than it must be."""
     try:
         with archive.open(f"{array}.npy") as file:
             version = np.lib.format.read_magic(file)
@@ -103,11 +144,11 @@ def _header(archive: zipfile.ZipFile, source: Path, array: str) -> tuple[int, ..
                 else np.lib.format.read_array_header_2_0
             )
             shape, _, dtype = reader(file)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise DataError(f"{source}: {array} cannot be read ({error}).") from None
     wanted, kinds = "integers", "iu"
     if array == "class_names":
-        wanted, kinds = "texts", "US"
+        wanted, kinds = "texts", "U"
     elif array.endswith("_images"):
         wanted, kinds = "uint8", "u"
     if dtype.kind not in kinds or (wanted == "uint8" and dtype != np.uint8):
@@ -121,12 +162,16 @@ def _array(archive: zipfile.ZipFile, source: Path, array: str) -> NDArray[Any]:
     try:
         with archive.open(f"{array}.npy") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGE as error:
         raise DataError(f"{source}: {array} cannot be read ({error}).") from None
 
 
 def _class_names(archive: zipfile.ZipFile, source: Path) -> tuple[str, ...]:
-    return tuple(str(name) for name in _array(archive, source, "class_names").reshape(-1))
+    found = _array(archive, source, "class_names")
+    names = tuple(str(name) for name in found.reshape(-1))
+    if found.ndim != 1 or len(set(names)) < len(names):
+        raise DataError(f"{source}: class_names must be one row of names, each of them once.")
+    return names
 
 
 def _as_channels_first(
@@ -154,8 +199,6 @@ def _check(
 ) -> None:
     """Raises DataError where images and labels do not fit each other."""
     each = _as_channels_first(source, "train_images", shapes["train_images"])[1:]
-    if classes < 2:
-        raise DataError(f"{source}: train_labels hold one class only; there must be two or more.")
     for key, shape in shapes.items():
         if key.endswith("_images"):
             found = _as_channels_first(source, key, shape)[1:]
@@ -166,6 +209,8 @@ def _check(
                 )
             if shape[0] == 0:
                 raise DataError(f"{source}: {key} is empty.")
+    if classes < 2:
+        raise DataError(f"{source}: train_labels hold one class only; there must be two or more.")
     for key, values in labels.items():
         images = f"{key.partition('_')[0]}_images"
         if values.shape != shapes[images][:1]:
@@ -205,7 +250,23 @@ def _content(source: Path, files: Mapping[str, list[tuple[Path, int]]]) -> str:
 
 def _classes(source: Path) -> list[str]:
     """The folders in train/, in alphabetical order, as torchvision's ImageFolder has them."""
-    return sorted(path.name for path in (source / "train").iterdir() if path.is_dir())
+    return sorted(path.name for path in _seen(source / "train") if path.is_dir())
+
+
+def _seen(folder: Path) -> list[Path]:
+    """What a folder holds, in order; not what editors and operating systems hide there."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The images in a folder and in those below it, as torchvision finds them."""
+    found: list[Path] = []
+    for path in _seen(folder) if folder.is_dir() else ():
+        if path.is_dir():
+            found += _images_in(path)
+        elif path.suffix.lower() in SUFFIXES:
+            found.append(path)
+    return found
 
 
 def _images(source: Path) -> dict[str, list[tuple[Path, int]]]:
@@ -226,7 +287,7 @@ def _images(source: Path) -> dict[str, list[tuple[Path, int]]]:
     for part in ("train", "test", "validation"):
         if not (source / part).is_dir():
             continue
-        folders = (path.name for path in (source / part).iterdir() if path.is_dir())
+        folders = (path.name for path in _seen(source / part) if path.is_dir())
         strange = [name for name in folders if name not in classes]
         if strange:
             raise DataError(
@@ -235,11 +296,13 @@ def _images(source: Path) -> dict[str, list[tuple[Path, int]]]:
         found[part] = [
             (path, number)
             for number, name in enumerate(classes)
-            for path in sorted((source / part / name).glob("*"))
-            if path.suffix.lower() in SUFFIXES
+            for path in _images_in(source / part / name)
         ]
-        if not found[part]:
-            raise DataError(f"{source / part} holds no images ({', '.join(sorted(SUFFIXES))}).")
+        there = {number for _, number in found[part]}
+        empty = [name for number, name in enumerate(classes) if number not in there]
+        if not there or (part == "train" and empty):
+            bare = source / part / empty[0] if part == "train" else source / part
+            raise DataError(f"{bare} holds no images ({', '.join(sorted(SUFFIXES))}).")
     return found
 
 
@@ -254,7 +317,7 @@ def _folder(dataset: Dataset, source: Path) -> Arrays:
             try:
                 with Image.open(path) as image:
                     scaled = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-            except (UnidentifiedImageError, OSError) as error:
+            except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
                 raise DataError(f"{path} cannot be read as an image ({error}).") from None
             images[row] = np.asarray(scaled).transpose(2, 0, 1)
         arrays[f"{part}_images"] = images

@@ -1,6 +1,5 @@
 """From the original files of a data set to one compact file; done once, before everything else."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from sdd.data.facts import DatasetFacts
 from sdd.data.own import survey
 from sdd.data.settings import DatasetSpec
 
+CHUNK = 1024  # images that are counted at a time
 
 def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFacts:
     """Writes the facts of a data set to `output`, with its arrays beside them.
@@ -35,6 +35,8 @@ def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFact
     output.unlink(missing_ok=True)  # never facts beside data of another time
     with replacing(data) as temporary:
         save_file(arrays, temporary)
+    known = dataset.mean and dataset.std
+    mean, std = (dataset.mean, dataset.std) if known else _moments(arrays["train_images"])
     facts = DatasetFacts(
         name=dataset.name,
         source=dataset.source,
@@ -42,8 +44,8 @@ def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFact
         shape=dataset.shape,
         train=dataset.train,
         test=dataset.test,
-        mean=dataset.mean or _by_channel(arrays["train_images"], np.mean),
-        std=dataset.std or _by_channel(arrays["train_images"], np.std),
+        mean=mean,
+        std=std,
         human_noise_rates={
             key.removeprefix("human_"): float(np.mean(labels != arrays["train_labels"]))
             for key, labels in arrays.items()
@@ -53,6 +55,7 @@ def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFact
         sha256=sha256(data),
         truth_known=not spec.own or "train_true_labels" in arrays,
         class_names=dataset.class_names,
+        content=dataset.content,
     )
     write_json(output, to_dict(facts))
     return facts
@@ -73,10 +76,23 @@ def _dataset(spec: DatasetSpec, folder: Path | None) -> Dataset:
     return DATASETS[spec.dataset]
 
 
-def _by_channel(images: np.ndarray, statistic: Callable[..., np.ndarray]) -> tuple[float, ...]:
-    """Of pixels in 0..1. A channel without any contrast is left as it is: its deviation is 1."""
-    found = statistic(images, axis=(0, 2, 3), dtype=np.float64) / 255
-    return tuple(float(value) or 1.0 if statistic is np.std else float(value) for value in found)
+def _moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, of pixels in 0..1, from how often each value occurs.
+
+    A channel without any contrast is left as it is: its deviation counts as 1.
+    """
+    values = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = np.zeros(256, np.int64)
+        for start in range(0, len(images), CHUNK):
+            pixels = images[start : start + CHUNK, channel].ravel()
+            counts += np.bincount(pixels, minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ values)
+        means.append(mean)
+        deviations.append(float(share @ (values - mean) ** 2) ** 0.5 or 1.0)
+    return tuple(means), tuple(deviations)
 
 
 def _check(dataset: Dataset, arrays: Arrays) -> None:

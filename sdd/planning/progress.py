@@ -49,7 +49,10 @@ def _accuracy(metrics: RoundMetrics) -> float:
 def _inputs(study: Study, chain: Chain, finished: Finished) -> Hashes | None:
     """What the dense round of a chain is made from; None where something is still to be made."""
     try:
-        dataset = read_facts(Path(layout.dataset(chain.dataset).facts)).sha256
+        facts = read_facts(Path(layout.dataset(chain.dataset).facts))
+        if facts.content != chain.data.content:  # the user's own has changed since
+            return None
+        dataset = facts.sha256
         labels = read_label_facts(Path(study.layout.labels(chain.labels).facts))
         if labels.spec != study.labels_spec(chain.labels) or labels.dataset_sha256 != dataset:
             return None

@@ -1,6 +1,7 @@
 """Tables for reading: one unit for all FLOPs, means with deviations, what rows share said once."""
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -77,10 +78,11 @@ def shared(lines: list[list[str]]) -> tuple[str, list[str], list[list[str]]]:
     return " ".join(sentences), header, rows
 
 
-def readable(frame: pd.DataFrame) -> list[list[str]]:
+def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[list[str]]:
     """The header and the rows as text: means with deviations, one unit for all FLOPs.
 
     Columns without any value are left out, except for costs, which say that nobody measured them.
+    On the data sets `without_truth` how many labels are wrong is unknown, and is said to be.
     """
     flops = frame.filter(regex=r"(^|_)flops(_mean)?$").max().max()
     scale = next((unit for unit in UNITS if flops >= unit), 1.0)
@@ -102,7 +104,8 @@ def readable(frame: pd.DataFrame) -> list[list[str]]:
         else:
             cells = [_cell(value, digits, missing) for value in values]
         if name == "noise":
-            cells = [noise_name(cell) for cell in cells]
+            known = [dataset not in without_truth for dataset in frame["dataset"]]
+            cells = [noise_name(c, truth_known=k) for c, k in zip(cells, known, strict=True)]
         columns.append([OWNERS.get(owner, "") + header.format(unit=UNITS[scale]), *cells])
     return [list(row) for row in zip(*columns, strict=True)]
 

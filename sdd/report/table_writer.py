@@ -1,7 +1,7 @@
 """The files of a table: every digit for programs, rounded for readers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,15 @@ def frame(name: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(frame: pd.DataFrame, stem: Path | str) -> None:
+def write(
+    frame: pd.DataFrame, stem: Path | str, without_truth: Collection[str] = ()
+) -> None:
     """Write a table as <stem>.csv (every digit, base units), <stem>.md and <stem>.tex (rounded).
 
-    What all rows have in common stands above the readable ones, once.
+    What all rows have in common stands above the readable ones, once; there, noise on data sets
+    `without_truth` is said to be of unknown rate.
     """
-    common, header, rows = shared(readable(frame))
+    common, header, rows = shared(readable(frame, without_truth))
     above = f"{common}\n\n" if common else ""
     above_latex = f"% {_escape(common)}\n" if common else ""
     for suffix, text in (

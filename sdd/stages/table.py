@@ -5,6 +5,7 @@ import argparse
 from sdd.base import names
 from sdd.report import table_writer
 from sdd.report.material import Material
+from sdd.report.naming import without_truth
 from sdd.report.specs import ReportSpec
 from sdd.stages import arguments as common
 
@@ -15,5 +16,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     spec = ReportSpec.from_dict(args.spec)
-    rows = names.load(spec.builder)(Material.of(spec, args.rounds))
-    table_writer.write(table_writer.frame(spec.name, rows), args.output.with_suffix(""))
+    material = Material.of(spec, args.rounds)
+    table = table_writer.frame(spec.name, names.load(spec.builder)(material))
+    table_writer.write(table, args.output.with_suffix(""), without_truth(material.rounds))

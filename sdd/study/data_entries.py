@@ -15,7 +15,17 @@ def survey(entries: Mapping[str, DataEntry]) -> dict[str, Dataset]:
 
     Raises StudyError for an entry that makes no sense, DataError for a file that does not.
     """
-    return {name: _dataset(f"datasets.{name[:80]}", name, entry) for name, entry in entries.items()}
+    found = {
+        name: _dataset(f"datasets.{name[:80]}", name, entry) for name, entry in entries.items()
+    }
+    titles = [data.title for data in {**DATASETS, **found}.values()]
+    for name, data in found.items():
+        if titles.count(data.title) > 1:
+            raise StudyError(
+                f"datasets.{name}: the paths of two data sets would have {data.title} in them. "
+                "Take another name or another number of train_images."
+            )
+    return found
 
 
 def source(entry: DataEntry) -> str:

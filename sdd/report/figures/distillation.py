@@ -11,7 +11,7 @@ from sdd.analysis.collected import curve
 from sdd.analysis.comparisons import Distilled, distillations
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
-from sdd.report.naming import noise_name
+from sdd.report.naming import noise_name, truth_known
 from sdd.report.panels import label_left, legend, over_sparsity
 from sdd.report.sparsity_axis import spread
 from sdd.report.style import looks
@@ -34,7 +34,8 @@ def draw(material: Material) -> Figure:
             if len(setting):
                 line(axes, setting, "test_accuracy", look, label)
         _show_teacher(axes, group, material.rounds)
-        axes.set_title(f"{group.model}, {group.dataset}\n{noise_name(group.noise)}")
+        noise = noise_name(group.noise, truth_known=truth_known(group.vanilla))
+        axes.set_title(f"{group.model}, {group.dataset}\n{noise}")
     _say_what_differs(panels, groups)
     label_left(panels, "test accuracy [%]")
     shown = (part for group in groups for part in (group.vanilla, group.dense, group.best))

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from sdd.analysis.comparisons import WeightDecays, weight_decays
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
-from sdd.report.naming import noise_name
+from sdd.report.naming import noise_name, truth_known
 from sdd.report.panels import label_left, legend, over_sparsity
 from sdd.report.style import DASHES, Look, looks
 
@@ -28,7 +28,8 @@ def draw(material: Material) -> Figure:
                 if name == "λ" and group.base == group.weight_decay:
                     continue
                 setting = group.rounds[group.rounds.weight_decay == weight_decay]
-                label = f"{noise_name(group.noise)}, {name} = {weight_decay:g}"
+                noise = noise_name(group.noise, truth_known=truth_known(setting))
+                label = f"{noise}, {name} = {weight_decay:g}"
                 line(axes, setting, "test_accuracy", Look(color, dash, marker), label)
         axes.set_title(f"{model}, {dataset}")
     label_left(panels, "test accuracy [%]")

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from sdd.analysis.comparisons import with_weight_decays
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
-from sdd.report.naming import noise_name
+from sdd.report.naming import noise_name, truth_known
 from sdd.report.panels import legend
 from sdd.report.sparsity_axis import spread_sparsity
 from sdd.report.style import COLUMN, PAGE, looks
@@ -38,7 +38,8 @@ def draw(material: Material) -> Figure:
                 axes.set_ylabel("test accuracy [%]" if quantity == "accuracy" else "test loss")
         pair[0].set_xlabel("")
         pair[0].tick_params(labelbottom=False)
-        pair[0].set_title(f"{model}, {dataset}\n{noise_name(noise)}")
+        shown_noise = noise_name(noise, truth_known=truth_known(group))
+        pair[0].set_title(f"{model}, {dataset}\n{shown_noise}")
         shown += list(pair)
     legend(figure, shown, seeds(*(group for _, group in groups)))
     return figure

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from sdd.analysis.paper import HE, PAPER, read_off
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
-from sdd.report.naming import noise_name
+from sdd.report.naming import noise_name, truth_known
 from sdd.report.panels import label_left, legend, over_sparsity
 from sdd.report.sparsity_axis import spread
 from sdd.report.style import looks
@@ -25,7 +25,8 @@ def draw(material: Material) -> Figure:
     figure, panels = over_sparsity(len(groups))
     for axes, ((model, dataset), group) in zip(panels, groups, strict=True):
         for noise, setting in group.groupby("noise"):
-            line(axes, setting, "test_accuracy", by_noise[noise], noise_name(noise))
+            label = noise_name(noise, truth_known=truth_known(setting))
+            line(axes, setting, "test_accuracy", by_noise[noise], label)
             for source, points in read_off(dataset, noise, model):
                 x, y = np.transpose(points)
                 axes.plot(

@@ -9,7 +9,7 @@ from sdd.analysis.collected import curve
 from sdd.analysis.descent import interpolation_threshold, phases
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
-from sdd.report.naming import noise_name
+from sdd.report.naming import noise_name, nominal_rate, truth_known
 from sdd.report.panels import legend, over_sparsity
 from sdd.report.sparsity_axis import spread
 from sdd.report.style import looks
@@ -23,7 +23,8 @@ def draw(material: Material) -> Figure:
     line(axes, chosen, "train_accuracy", train, "training (its noisy labels)")
     _show_phases(axes, chosen, material.rule.tolerance)
     first = chosen.iloc[0]
-    axes.set_title(f"{first.model}, {first.dataset}, {noise_name(first.noise)}", pad=24)
+    noise = noise_name(first.noise, truth_known=truth_known(chosen))
+    axes.set_title(f"{first.model}, {first.dataset}, {noise}", pad=24)
     axes.set_ylabel("accuracy [%]")
     legend(figure, [axes], seeds(chosen))
     return figure
@@ -34,10 +35,11 @@ def _noisiest(rounds: pd.DataFrame) -> pd.DataFrame:
     vanilla = rounds[rounds.teacher == "none"]
     if vanilla.empty:
         raise ValueError("figure1_phenomenon shows a chain without a teacher; there is none")
-    # Rates as they came out, so rounded: seeds of one setting may differ a little.
-    vanilla = vanilla.assign(noise_rate=vanilla.noise_rate.fillna(0).round(2))
-    first = vanilla.sort_values(
-        ["noise_rate", "weight_decay"], ascending=[False, True], kind="stable"
+    # Rates as they came out, so rounded: seeds of one setting may differ a little. Of
+    # an unknown one what was put in is known.
+    rate = vanilla.noise_rate.fillna(vanilla.noise.map(nominal_rate)).round(2)
+    first = vanilla.assign(rate=rate).sort_values(
+        ["rate", "weight_decay"], ascending=[False, True], kind="stable"
     ).iloc[0][["dataset", "noise", "model", "weight_decay"]]
     chosen = vanilla[(vanilla[first.index] == first).all(axis=1)]
     return chosen.dropna(subset=["test_accuracy", "train_accuracy"])
