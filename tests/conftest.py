@@ -45,6 +45,15 @@ def config(embedded) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def example(tmp_path_factory) -> Path:
+    """A folder with the file that workflow/studies/own_data.yaml studies. To be read only."""
+    folder = tmp_path_factory.mktemp("example")
+    script = ROOT / "workflow" / "studies" / "own_data.py"
+    subprocess.run([sys.executable, script, "digits.npz"], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
     """The prepared digits, and labels of seed 1 at 40 % noise beside them. To be read only."""
     from sdd.data import labelling, preparation

@@ -17,6 +17,7 @@ from sdd.data.settings import DatasetSpec
 
 CHUNK = 1024  # images that are counted at a time
 
+
 def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFacts:
     """Writes the facts of a data set to `output`, with its arrays beside them.
 

@@ -21,9 +21,7 @@ def frame(name: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(
-    frame: pd.DataFrame, stem: Path | str, without_truth: Collection[str] = ()
-) -> None:
+def write(frame: pd.DataFrame, stem: Path | str, without_truth: Collection[str] = ()) -> None:
     """Write a table as <stem>.csv (every digit, base units), <stem>.md and <stem>.tex (rounded).
 
     What all rows have in common stands above the readable ones, once; there, noise on data sets

@@ -15,7 +15,7 @@ from sdd.base.records import to_dict
 from sdd.machine.reading import EnergyReading
 from sdd.report.catalogue import collect_spec
 from sdd.study import validation
-from sdd.study.metrics import TeacherLogitsCost, TeacherLogitsFacts, write_metrics
+from sdd.study.metrics import Score, TeacherLogitsCost, TeacherLogitsFacts, write_metrics
 from sdd.study.specs import TeacherLogitsSpec
 from sdd.study.study import Study
 
@@ -124,3 +124,14 @@ def test_a_round_outside_of_a_study_is_refused(study, root):
     spec = collect_spec(study)
     with pytest.raises(DataError, match="does not lie where a study keeps it"):
         collect(spec, root / "metrics.json", root / "rounds.csv")
+
+
+def test_what_true_labels_would_say_stays_empty_without_them(study, root):
+    chain = next(iter(study.chains.values()))
+    path = root / study.layout.round(chain.path, 0).facts
+    unknown = metrics(chain.spec(0), train_clean=Score(), noise_rate=None)
+    write_metrics(path, unknown)
+    frame = collected(study, root)
+    assert list(frame) == COLUMNS
+    assert frame.loc[0, ["noise_rate", "train_clean_accuracy"]].isna().all()
+    assert frame.loc[1, "noise_rate"] == 0.4

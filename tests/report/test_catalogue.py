@@ -14,7 +14,7 @@ from sdd.report import catalogue
 from sdd.report.catalogue import FIGURES, TABLES
 from sdd.report.material import Material
 from sdd.report.specs import ReportSpec
-from sdd.study import validation
+from sdd.study import data_entries, validation
 from sdd.study.reading import merge
 from sdd.study.settings import EarlyStopping
 from sdd.study.study import Study
@@ -28,7 +28,8 @@ def files(*modules: str) -> set[Path]:
 
 
 def build(config) -> Study:
-    return Study.of(validation.validate(config))
+    checked = validation.validate(config)
+    return Study.of(checked, data_entries.survey(checked.datasets))
 
 
 def shown(config) -> tuple[list[str], list[str]]:
@@ -82,7 +83,8 @@ def test_a_short_chain_has_no_weights_to_show(config):
 
 
 @pytest.mark.parametrize("overlay", sorted((ROOT / "workflow" / "studies").glob("*.yaml")))
-def test_every_shipped_study_has_something_to_show(embedded, overlay):
+def test_every_shipped_study_has_something_to_show(embedded, overlay, example, monkeypatch):
+    monkeypatch.chdir(example)
     tables, figures = shown(merge(embedded, yaml.safe_load(overlay.read_text("utf-8"))))
     assert tables and figures
 

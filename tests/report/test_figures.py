@@ -259,3 +259,33 @@ def test_weights_are_those_at_the_smallest_weight_decay_and_lambda_opt(tmp_path)
     }  # fmt: skip
     figure = draw("figure4_weights", frame, RULE, weights=tuple(files))
     assert len(figure.axes) == 2
+
+
+def test_titles_say_where_the_noise_is_unknown():
+    unchecked = {"train_clean_accuracy": np.nan, "noise_rate": np.nan}
+    given, mild, strong = (
+        chain(dataset="own", noise=noise).assign(**unchecked)
+        for noise in ("given", "symmetric-0.2", "symmetric-0.4")
+    )
+    (axes,) = draw("figure1_phenomenon", given, RULE).axes
+    assert axes.get_title().endswith("own, labels as given, true rate unknown")
+    # What was put in is known, and chooses the noisiest.
+    (axes,) = draw("figure1_phenomenon", pd.concat([given, mild, strong]), RULE).axes
+    assert axes.get_title().endswith("own, 40 % symmetric noise, true rate unknown")
+    figure = draw("figure2_occurrence", pd.concat([given, chain()]), RULE)
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert "labels as given, true rate unknown" in texts and "40 % symmetric noise" in texts
+
+
+def test_the_papers_points_are_not_drawn_over_a_subset():
+    whole, part = (
+        draw(
+            "figure2_occurrence", chain(dataset=name, noise="symmetric-0.2", model="resnet18"), RULE
+        )
+        for name in ("cifar10", "cifar10-5000")
+    )
+    drawn = [
+        {text.get_text() for text in figure.legends[0].get_texts()} for figure in (whole, part)
+    ]
+    assert drawn[0] - drawn[1] == {"He et al. 2022, read off"}

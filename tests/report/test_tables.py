@@ -11,7 +11,7 @@ from sdd.analysis.collected import best_outcomes, chains
 from sdd.analysis.comparisons import distillations
 from sdd.analysis.paper import BEST, DENSE, OPTIMAL
 from sdd.report.catalogue import TABLES
-from sdd.report.naming import noise_name
+from sdd.report.naming import noise_name, without_truth
 from sdd.report.readable import readable
 from sdd.report.table_writer import write
 from sdd.study.settings import EarlyStopping
@@ -288,6 +288,30 @@ def test_a_chain_that_ended_early():
 )
 def test_noise_name(noise, name):
     assert noise_name(noise) == name
+
+
+@pytest.mark.parametrize(
+    ("noise", "known", "unknown"),
+    [
+        ("given", "labels as given", "labels as given, true rate unknown"),
+        ("clean", "clean", "labels as given, true rate unknown"),
+        ("symmetric-0.4", "40 % symmetric noise", "40 % symmetric noise, true rate unknown"),
+    ],
+)
+def test_noise_on_labels_that_nobody_has_checked(noise, known, unknown):
+    assert noise_name(noise) == known
+    assert noise_name(noise, truth_known=False) == unknown
+
+
+def test_tables_say_where_the_noise_is_unknown_and_only_there(tmp_path):
+    unchecked = {"train_clean_accuracy": np.nan, "noise_rate": np.nan}
+    frame = pd.concat([chain(dataset="own", noise="given").assign(**unchecked), chain()])
+    assert without_truth(frame) == {"own"}
+    write(build("descent", frame, RULE), tmp_path / "t", without_truth(frame))
+    text = (tmp_path / "t.md").read_text("utf-8")
+    assert "| own | labels as given, true rate unknown |" in text
+    assert "| mnist-5k | 40 % symmetric noise |" in text
+    assert pd.read_csv(tmp_path / "t.csv").noise.tolist() == ["symmetric-0.4", "given"]
 
 
 def test_chains_that_were_really_ended_bill_what_was_spent(tiny):

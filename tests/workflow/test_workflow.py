@@ -21,7 +21,7 @@ from sdd.base.files import read_json, write_json
 from sdd.planning import forecast
 from sdd.report.catalogue import FIGURES as ALL_FIGURES
 from sdd.report.catalogue import TABLES as ALL_TABLES
-from sdd.study import validation
+from sdd.study import data_entries, validation
 from sdd.study.reading import merge
 from sdd.study.study import Study
 
@@ -442,9 +442,14 @@ def test_on_one_machine_trainings_share_the_cores_and_the_gpus(workflow, monkeyp
 
 
 @pytest.mark.parametrize("study", sorted(path.name for path in STUDIES.glob("*.yaml")))
-def test_a_dry_run_has_the_jobs_that_the_plan_counts(workflow, embedded, study):
+def test_a_dry_run_has_the_jobs_that_the_plan_counts(
+    workflow, embedded, study, example, monkeypatch
+):
+    shutil.copy(example / "digits.npz", workflow.folder)
+    monkeypatch.chdir(workflow.folder)
     overlay = yaml.safe_load((STUDIES / study).read_text())
-    built = Study.of(validation.validate(merge(embedded, overlay)))
+    config = validation.validate(merge(embedded, overlay))
+    built = Study.of(config, data_entries.survey(config.datasets))
     dry_run = Counter()
     for rule, count in workflow.counted("--configfile", f"workflow/studies/{study}").items():
         kind = next((k for k in ("table", "figure") if rule.startswith(k)), rule)

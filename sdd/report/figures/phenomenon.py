@@ -38,9 +38,11 @@ def _noisiest(rounds: pd.DataFrame) -> pd.DataFrame:
     # Rates as they came out, so rounded: seeds of one setting may differ a little. Of
     # an unknown one what was put in is known.
     rate = vanilla.noise_rate.fillna(vanilla.noise.map(nominal_rate)).round(2)
-    first = vanilla.assign(rate=rate).sort_values(
-        ["rate", "weight_decay"], ascending=[False, True], kind="stable"
-    ).iloc[0][["dataset", "noise", "model", "weight_decay"]]
+    first = (
+        vanilla.assign(rate=rate)
+        .sort_values(["rate", "weight_decay"], ascending=[False, True], kind="stable")
+        .iloc[0][["dataset", "noise", "model", "weight_decay"]]
+    )
     chosen = vanilla[(vanilla[first.index] == first).all(axis=1)]
     return chosen.dropna(subset=["test_accuracy", "train_accuracy"])
 
