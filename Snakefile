@@ -1,11 +1,17 @@
 """Sparse double descent: noisy labels, pruning chains, distillation, and the paper's figures."""
 
+from os.path import exists
+
 from snakemake.utils import min_version
 
 min_version("9.0")
 
+# In the working directory, or else beside this file; of another workflow's module only there.
+OWN = workflow.modifier.is_main_snakefile()
+BESIDE = workflow.current_basedir.join("config.yaml").get_path_or_uri(secret_free=True)
 
-configfile: "config.yaml"
+
+configfile: "config.yaml" if OWN and exists("config.yaml") else BESIDE
 
 
 report: "workflow/report/workflow.rst"

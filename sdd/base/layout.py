@@ -30,6 +30,7 @@ _DATA = {
     LOGITS: "logits.safetensors",
 }
 
+_STATE = ".state"
 RUN_LOCK = ".snakemake/run.lock"
 
 
@@ -77,6 +78,14 @@ def root(path: Path, relative: str) -> Path:
     return Path(whole.removesuffix(relative) or ".")
 
 
+def state_of(metrics: str) -> str:
+    """The folder of states of the study that a round's `metrics` belong to."""
+    results, found, _ = metrics.rpartition("/chains/")
+    if not found:
+        raise DataError(f"{metrics} does not lie where a study keeps it: in .../chains/.")
+    return f"{results}/{_STATE}"
+
+
 @dataclass(frozen=True)
 class Layout:
     """The files of one study, by its name."""
@@ -93,7 +102,7 @@ class Layout:
 
     @property
     def state(self) -> str:
-        return f"{self.results}/.state"
+        return f"{self.results}/{_STATE}"
 
     def labels(self, labels: str) -> Files:
         """Of the labels at the path <dataset>/<noise>/seed<k>."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sdd.base import layout
+from sdd.base import layout, surroundings
 from sdd.base.errors import CalibrationError
 from sdd.base.files import canonical, read_record, write_json
 from sdd.base.fingerprint import PACKAGE
@@ -176,10 +176,9 @@ def anatomy(chain: Chain) -> Anatomy:
 
 def _side_by_side(commands: Sequence[list[str]]) -> list[float]:
     """Runs the commands at the same time, each on one thread; the seconds of each."""
-    package = str(PACKAGE.parent)
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    with tempfile.TemporaryFile("w+") as said:
+    ours = surroundings.of_jobs(str(PACKAGE.parent), os.getcwd())
+    environment = os.environ | ours | {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         started = time.perf_counter()
         running = {
             i: subprocess.Popen(command, env=environment, stdout=said, stderr=said)

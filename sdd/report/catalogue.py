@@ -7,10 +7,12 @@ and plans read this, so it imports nothing that computes.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from sdd.analysis.specs import CollectSpec
 from sdd.base import fingerprint, names
+from sdd.base.files import sha256
 from sdd.report.specs import ReportSpec
 from sdd.study.chains import Chain
 from sdd.study.study import Study
@@ -163,9 +165,13 @@ def shown_figures(study: Study) -> list[Entry]:
     return list(_shown(study, FIGURES))
 
 
-def captions(study: Study) -> list[str]:
-    """The names of all that is shown: each has a caption."""
-    return [entry.name for entry in (*shown_tables(study), *shown_figures(study))]
+def captions(study: Study, folder: str) -> dict[str, str]:
+    """The sha256 of each caption in `folder` that the study's report shows, by name.
+
+    Texts instead of paths, since Snakemake takes braces in an input's path for wildcards.
+    """
+    shown = ("workflow", *(e.name for e in (*shown_tables(study), *shown_figures(study))))
+    return {name: sha256(Path(folder, f"{name}.rst")) for name in shown}
 
 
 def _shown(study: Study, entries: dict[str, Entry]) -> Iterator[Entry]:

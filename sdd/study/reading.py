@@ -26,6 +26,18 @@ def read(overlays: Iterable[Path] = (), base: Path = BASE) -> dict[str, Any]:
     return config
 
 
+def found(*places: Path) -> Path:
+    """The first of these places where a base config lies. Raises StudyError where it is nowhere."""
+    for place in places:
+        if place.exists():
+            return place
+    looked = ", nor ".join(f"at {place}" for place in places)
+    raise StudyError(
+        f"There is no base config {looked}. Put config.yaml back, or copy it from the repository; "
+        "what --configfile names is laid over it."
+    )
+
+
 def merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     """As Snakemake merges config files: dictionaries merge, everything else is replaced."""
     merged = dict(base)

@@ -1,34 +1,45 @@
 """The study, its files, and the input functions that tell which of them a job takes."""
 
 import os
-import shlex
 import sys
 from os.path import relpath
 from pathlib import Path
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
-sys.path[:0] = [str(workflow.basedir), os.getcwd()]  # and models of the user's own
-LIBRARY = shlex.quote(str(workflow.basedir)).replace("{", "{{").replace("}", "}}")
-# SDD_RUN tells a job which process to watch: a training whose run was killed must stop.
-shell.prefix(
-    f"export PYTHONPATH={LIBRARY}:${{{{PYTHONPATH-}}}} SDD_RUN={os.getpid()}; "
+PLACE = str(
+    Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent.parent
 )
+sys.path[:0] = [PLACE, os.getcwd()]  # and models of the user's own
+# Snakemake fills in what stands in braces.
+ENVIRONMENT = f"{PLACE}/envs/sdd.yaml".replace("{", "{{").replace("}", "}}")
 
+from snakemake.common import dict_to_key_value_args
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import available_cpu_count, update_config
 
-from sdd.base import fingerprint, layout, locks
+from sdd.base import fingerprint, layout, locks, surroundings
 from sdd.base.files import canonical, parse_json
 from sdd.machine import devices
 from sdd.report import catalogue
 from sdd.study import data_entries, reading, validation
 from sdd.study.study import Study
 
-# Snakemake has read these files; read again, they must not say anything twice.
-for path in workflow.configfiles:
-    reading.load(Path(path))
-update_config(config, reading.typed(workflow.config_settings.config))
-SETTINGS = validation.validate(config, workflow.config_settings.config)
+# The shell reads paths from its environment: nothing in a folder's name can run there. Conda takes
+# the first of these variables away, so the shell is told again.
+os.environ.update(surroundings.of_jobs(PLACE, os.getcwd()))
+if OWN:
+    shell.prefix(surroundings.SHELL)
+
+# Of a module whose config: the other workflow gives, nothing else is the config.
+GIVEN = {} if workflow.modifier.skip_configfile else workflow.config_settings.config
+if not workflow.modifier.skip_configfile:
+    # Snakemake passes a base config over that is not there, once there is a --configfile.
+    reading.found(Path(BESIDE), *([Path("config.yaml")] if OWN else []))
+    # It has read these files; read again, they must not say anything twice.
+    for path in workflow.configfiles:
+        reading.load(Path(path))
+    update_config(config, reading.typed(GIVEN))
+SETTINGS = validation.validate(config, GIVEN)
 STUDY = Study.of(SETTINGS, data_entries.survey(SETTINGS.datasets))
 FILES = STUDY.layout
 GPUS = devices.gpus() if SETTINGS.device != "cpu" else ()
@@ -140,6 +151,11 @@ def logits_file(part):
     return file
 
 
+def state_of(wildcards, output):
+    """Where a round's unfinished training is kept: wherever the results lie."""
+    return layout.state_of(output.metrics)
+
+
 def round_param(wildcards):
     chain = STUDY.chains[wildcards.chain]
     return param(STUDY.round_spec(chain, int(wildcards.get("round", 0))))
@@ -199,6 +215,21 @@ def tables(*suffixes):
 def figures(*suffixes):
     shown = catalogue.shown_figures(STUDY)
     return [FILES.figure(entry.name, suffix) for entry in shown for suffix in suffixes]
+
+
+def report_config(wildcards, input):
+    """The options by which Snakemake's report reads the same config as this run."""
+    if OWN:
+        return ["--configfile", input.config]
+    # Of a module: as the other workflow was called. Relative paths, like all others.
+    files = [relpath(path) for path in workflow.config_settings.configfiles]
+    keys = dict_to_key_value_args(workflow.config_settings.config, repr_obj=True)
+    return [
+        word
+        for option, words in (("--configfile", files), ("--config", keys))
+        if words
+        for word in (option, *words)
+    ]
 
 
 def begin():

@@ -6,7 +6,7 @@ rule prepare_dataset:
         layout.dataset("{dataset}").log,
     localrule: True  # it downloads, and nodes of a cluster may have no network
     conda:
-        "../../envs/sdd.yaml"
+        ENVIRONMENT
     resources:
         # Where the originals lie is not what they are: no param.
         folder=data_source,
@@ -29,7 +29,7 @@ rule noisy_labels:
     log:
         FILES.labels("{labels}").log,
     conda:
-        "../../envs/sdd.yaml"
+        ENVIRONMENT
     resources:
         runtime=short_minutes,
         mem_mb=2000,

@@ -7,7 +7,7 @@ checkpoint select_teacher:
         FILES.choice_log("{chain}"),
     localrule: True
     conda:
-        "../../envs/sdd.yaml"
+        ENVIRONMENT
     params:
         spec=canonical({"code": fingerprint.code("sdd.stages.select_teacher")}),
     message:
@@ -29,7 +29,7 @@ rule teacher_logits:
     log:
         FILES.teacher_logits("{chain}/{which}", "{augmentation}").log,
     conda:
-        "../../envs/sdd.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         trainings=1,

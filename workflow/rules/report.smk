@@ -11,7 +11,7 @@ rule collect_rounds:
     log:
         FILES.report_log("collect_rounds"),
     conda:
-        "../../envs/sdd.yaml"
+        ENVIRONMENT
     resources:
         runtime=short_minutes,
         mem_mb=2000,
@@ -43,7 +43,7 @@ for entry in catalogue.shown_tables(STUDY):
         log:
             FILES.report_log(entry.name),
         conda:
-            "../../envs/sdd.yaml"
+            ENVIRONMENT
         resources:
             runtime=short_minutes,
             mem_mb=2000,
@@ -77,7 +77,7 @@ for entry in catalogue.shown_figures(STUDY):
         log:
             FILES.report_log(entry.name),
         conda:
-            "../../envs/sdd.yaml"
+            ENVIRONMENT
         resources:
             runtime=short_minutes,
             mem_mb=2000,
@@ -97,7 +97,7 @@ rule study_config:
         FILES.report_log("study_config"),
     localrule: True
     conda:
-        "../../envs/sdd.yaml"
+        ENVIRONMENT
     params:
         config=canonical(STUDY.lasting_config),
     message:
@@ -110,22 +110,21 @@ rule html_report:
     input:
         config=FILES.study_config,
         results=[tables("csv"), figures("png")],
-        # Relative, like all other paths: a study whose folder has moved is still up to date.
-        captions=local(
-            [
-                relpath(f"{workflow.basedir}/workflow/report/{name}.rst")
-                for name in ("workflow", *catalogue.captions(STUDY))
-            ]
-        ),
     output:
         FILES.html,
     log:
         FILES.report_log("html_report"),
     localrule: True
     conda:
-        "../../envs/sdd.yaml"
+        ENVIRONMENT
+    resources:
+        # Where the workflow lies is not what it is: no param.
+        snakefile=workflow.main_snakefile,
+    params:
+        config=report_config,
+        captions=canonical(catalogue.captions(STUDY, f"{PLACE}/workflow/report")),
     message:
         "HTML report of {STUDY.name}"
     shell:
-        "snakemake --nolock --configfile {input.config:q} --report {output:q}"
-        " -- {input.results:q} 2> {log:q}"
+        "python -m snakemake --nolock --snakefile {resources.snakefile:q} {params.config:q}"
+        " --report {output:q} -- {input.results:q} 2> {log:q}"

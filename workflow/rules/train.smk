@@ -12,7 +12,7 @@ rule train_dense:
     wildcard_constraints:
         chain=r"[^/]+/[^/]+/[^/]+/ce-[^/]+/seed\d+",
     conda:
-        "../../envs/sdd.yaml"
+        ENVIRONMENT
     threads: 1
     resources:
         trainings=1,
@@ -25,7 +25,7 @@ rule train_dense:
         mem_mb=training_memory,
     params:
         spec=round_param,
-        state=FILES.state,
+        state=state_of,
     message:
         "Round 00 of {wildcards.chain}"
     shell:
