@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdd.base.errors import DataError
 from sdd.base.files import read_record
 from sdd.data.settings import LabelsSpec
 
@@ -47,3 +48,30 @@ class LabelsFacts:
 def read_label_facts(path: Path) -> LabelsFacts:
     """Raises DataError, naming the file, when it is missing, damaged or of another version."""
     return read_record(path, LabelsFacts)
+
+
+def check_dataset(path: Path, labels: LabelsSpec) -> DatasetFacts:
+    """The facts at `path`. Raises DataError unless they are of the data set that is labelled."""
+    facts = read_facts(path)
+    if labels.dataset not in (None, facts.name):
+        raise DataError(
+            f"{path} is of the data set {facts.name}, not of {labels.dataset}. Delete it and run "
+            "snakemake again."
+        )
+    return facts
+
+
+def check_labels(path: Path, spec: LabelsSpec, dataset: Path) -> LabelsFacts:
+    """The facts at `path`. Raises DataError unless they are of the labels that `spec` describes,
+    of the data set that lies at `dataset`."""
+    facts = read_label_facts(path)
+    wrong = spec.differs(facts.spec)
+    if facts.dataset_sha256 != read_facts(dataset).sha256:
+        wrong.append("file of the data set")
+    if wrong:
+        raise DataError(
+            f"{path} holds other labels than its place says: those of {facts.spec.noise.name}, "
+            f"seed {facts.spec.seed}, with another {', another '.join(wrong)}. Delete it and run "
+            "snakemake again."
+        )
+    return facts

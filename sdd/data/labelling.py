@@ -8,7 +8,7 @@ from sdd.base.errors import DataError
 from sdd.base.seeds import derive_seed
 from sdd.data import noise
 from sdd.data.arrays import Arrays, read_dataset
-from sdd.data.facts import DatasetFacts, LabelsFacts, read_facts
+from sdd.data.facts import DatasetFacts, LabelsFacts, check_dataset
 from sdd.data.labels import ChainLabels, write_labels
 from sdd.data.settings import LabelsSpec
 
@@ -21,7 +21,7 @@ def make(spec: LabelsSpec, dataset: Path, output: Path) -> LabelsFacts:
     before the noise is put in; noisy ones are corrupted like the training labels. A data set that
     brings images to validate on gives none of its training images away.
     """
-    facts, arrays = read_facts(dataset), read_dataset(dataset)
+    facts, arrays = check_dataset(dataset, spec), read_dataset(dataset)
     train, held_out = _parts(spec, dataset, arrays)
     own_validation = "validation_labels" in arrays
     truth = _truth(spec, facts, arrays)

@@ -1,6 +1,6 @@
 """Which labels a chain gets: label noise, the hold-out, and the specs of jobs that make them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sdd.base.fields import STRICT, ProperShare, Rate, setting
@@ -61,12 +61,13 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class LabelsSpec:
-    """Everything that a chain's labels depend on, beside the data set."""
+    """Everything that a chain's labels depend on, beside the data set's file."""
 
     noise: Noise
     validation: Validation
     seed: int
     subset: int | None = None  # only so many of the training images
+    dataset: str | None = None  # its name; None where any will do
     code: str | None = None
 
     @classmethod
@@ -75,3 +76,9 @@ class LabelsSpec:
 
     def to_dict(self) -> dict[str, Any]:
         return {key: value for key, value in to_dict(self).items() if value is not None}
+
+    def differs(self, other: "LabelsSpec") -> list[str]:
+        """What tells the labels of `other` from these. The code may differ: the workflow has
+        compared it, if it was asked to."""
+        mine, its = (replace(spec, code=None).to_dict() for spec in (self, other))
+        return [key for key in {**mine, **its} if mine.get(key) != its.get(key)]

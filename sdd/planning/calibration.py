@@ -76,8 +76,8 @@ def calibrate(chain: Chain, last: int, *, device: str, sharing: int, side_by_sid
         folder = Path(name)
         fraction = chain.pruning.fraction
         task = Task(
-            dense=plain.spec(0),
-            sparse=plain.spec(1),
+            dense=replace(plain.spec(0), labels=None),  # made-up ones will do
+            sparse=replace(plain.spec(1), labels=None),
             fractions={n: 1 - (1 - fraction) ** n for n in rounds_to_time(fraction, last)},
             dataset=str(make_dataset(folder, known)),
             images=known.train,

@@ -1,20 +1,22 @@
-"""What a round is made from. Imports no torch."""
+"""What a round is made from, and whether its files are what they should be. Imports no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdd.base.errors import DataError
 from sdd.base.files import read_record
-from sdd.data.facts import read_facts, read_label_facts
-from sdd.study.metrics import Hashes, TeacherLogitsFacts, read_metrics
+from sdd.data.facts import check_dataset, check_labels, read_facts, read_label_facts
+from sdd.study.metrics import Hashes, RoundMetrics, TeacherLogitsFacts, read_metrics
+from sdd.study.specs import RoundSpec, TeacherSpec
 
 
 @dataclass(frozen=True)
 class Inputs:
     """JSON files, each with its data beside it.
 
-    `parent` are the metrics of the round before (None for round 0). A student learns from its
-    teacher's logits, `teacher_logits`, or from the teacher itself, whose metrics are `teacher`;
-    without distillation both are None.
+    `parent` are the metrics of the round before (None for round 0). `teacher` are those of the
+    round that a student learns from: from its logits, `teacher_logits`, if there are any, else from
+    itself. Without distillation both are None.
     """
 
     dataset: Path
@@ -26,10 +28,53 @@ class Inputs:
     def hashes(self) -> Hashes:
         """The sha256 of the data behind each; stored with a round, to tell what it came from."""
         logits = self.teacher_logits
+        in_the_loop = self.teacher if logits is None else None
         return Hashes(
             dataset=read_facts(self.dataset).sha256,
             labels=read_label_facts(self.labels).sha256,
             parent=read_metrics(self.parent).weights_sha256 if self.parent else None,
-            teacher=read_metrics(self.teacher).weights_sha256 if self.teacher else None,
+            teacher=read_metrics(in_the_loop).weights_sha256 if in_the_loop else None,
             teacher_logits=read_record(logits, TeacherLogitsFacts).sha256 if logits else None,
         )
+
+    def check(self, spec: RoundSpec) -> None:
+        """Raises DataError, naming the file, for one that is not as `spec` says: a checksum proves
+        that a file is whole, not whose it is. The parent is compared where it is read."""
+        if spec.labels:
+            check_dataset(self.dataset, spec.labels)
+            check_labels(self.labels, spec.labels, self.dataset)
+        if spec.teacher and self.teacher:
+            teacher = check_teacher(self.teacher, spec.teacher)
+            if self.teacher_logits:
+                self._check_logits(self.teacher_logits, spec, teacher)
+
+    def _check_logits(self, path: Path, spec: RoundSpec, teacher: RoundMetrics) -> None:
+        logits = read_record(path, TeacherLogitsFacts)
+        wrong = [
+            what
+            for what, theirs, ours in (
+                ("teacher", logits.teacher, teacher.spec.chain),
+                ("round of the teacher", logits.teacher_sha256, teacher.weights_sha256),
+                ("labels", logits.labels_sha256, read_label_facts(self.labels).sha256),
+                ("augmentation", logits.spec.augmentation, spec.recipe.augmentation),
+            )
+            if theirs != ours
+        ]
+        if wrong:
+            raise DataError(
+                f"{path} is of round {logits.round} of {logits.teacher}, which does not teach "
+                f"{spec.chain}: another {', another '.join(wrong)}. Delete it and run snakemake "
+                "again."
+            )
+
+
+def check_teacher(path: Path, spec: TeacherSpec) -> RoundMetrics:
+    """The metrics at `path`. Raises DataError unless they are of a round that `spec` may mean."""
+    metrics = read_metrics(path)
+    right = metrics.spec.chain == spec.chain and (spec.which != "dense" or metrics.round == 0)
+    if not right or metrics.ended is not None:
+        raise DataError(
+            f"{path} is of round {metrics.round} of {metrics.spec.chain}, which is not the "
+            f"{spec.which} teacher from {spec.chain}. Delete it and run snakemake again."
+        )
+    return metrics

@@ -44,6 +44,7 @@ def run(
     ahead waits in `state`. A failure ahead is left to the job of that round. A training's state is
     saved every `save_every` seconds.
     """
+    inputs.check(spec)
     # One folder a chain. Its jobs run one after the other, unless one has outlived its snakemake:
     # then it loses the right to deliver, and stops after its epoch.
     aside = ChainState.of(state, spec.chain)

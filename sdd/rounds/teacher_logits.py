@@ -25,10 +25,11 @@ from sdd.base.errors import DataError
 from sdd.base.files import read_record, replacing, sha256, write_json
 from sdd.base.records import to_dict
 from sdd.data.arrays import map_arrays, read_dataset
-from sdd.data.facts import read_facts, read_label_facts
+from sdd.data.facts import check_dataset, check_labels, read_facts, read_label_facts
 from sdd.data.labels import read_labels
 from sdd.machine.devices import device_name
 from sdd.machine.energy import EnergyMeter
+from sdd.rounds.inputs import check_teacher
 from sdd.rounds.network import read_network
 from sdd.study.metrics import TeacherLogitsCost, TeacherLogitsFacts, read_metrics
 from sdd.study.settings import OUTCOMES, Recipe
@@ -55,6 +56,11 @@ def make(
     `dataset` and `labels` are JSON files with their data beside them, as for a round; the spec
     says which augmentation. Images have the order of the labels.
     """
+    if spec.labels:
+        check_dataset(dataset, spec.labels)
+        check_labels(labels, spec.labels, dataset)
+    if spec.teacher:
+        check_teacher(teacher, spec.teacher)
     facts, metrics = read_facts(dataset), read_metrics(teacher)
     network, _ = read_network(teacher, facts, device)
     samples = Samples.place(

@@ -1,13 +1,13 @@
 """Chains: one model's life in one setting, and the round of another chain that teaches it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sdd.base import names
 from sdd.data.datasets import Dataset
-from sdd.data.settings import Noise
+from sdd.data.settings import LabelsSpec, Noise, Validation
 from sdd.models import names as models
 from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
-from sdd.study.specs import RoundSpec
+from sdd.study.specs import RoundSpec, TeacherSpec
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Chain:
     objective: str
     early_stopping: EarlyStopping | None = None  # the rule, where it really ends chains
     build: str | None = None  # module:function of a model of the user's own
+    validation: Validation = field(default_factory=Validation)
 
     @property
     def path(self) -> str:
@@ -50,6 +51,11 @@ class Chain:
         """The path of its noisy labels, shared with every chain of the same noise and seed."""
         return f"{self.data.title}/{self.noise.name}/seed{self.seed}"
 
+    @property
+    def labels_spec(self) -> LabelsSpec:
+        """What its labels are, but for the code that makes them."""
+        return LabelsSpec(self.noise, self.validation, self.seed, self.data.subset, self.dataset)
+
     def spec(self, round: int) -> RoundSpec:
         """What the training of `round` depends on beside its input files and its code."""
         retrained = round > 0
@@ -64,6 +70,8 @@ class Chain:
             retraining=self.retraining if retrained else None,
             distillation=self.distillation,
             early_stopping=self.early_stopping if retrained else None,
+            labels=self.labels_spec,
+            teacher=self.teacher.spec if self.teacher else None,
         )
 
 
@@ -77,3 +85,7 @@ class Teacher:
     @property
     def path(self) -> str:
         return f"{self.chain.path}/{self.which}"
+
+    @property
+    def spec(self) -> TeacherSpec:
+        return TeacherSpec(self.chain.path, self.which)

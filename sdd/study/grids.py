@@ -74,7 +74,7 @@ def _chains(
             data, noise, model, recipe, pruning, config.retraining,
             distillation=None, teacher=None, seed=seed,
             objective=f"ce-wd{recipe.weight_decay:g}", early_stopping=rule,
-            build=own.build if own else None,
+            build=own.build if own else None, validation=config.validation,
         )  # fmt: skip
         if teacher and which:
             source = _teacher_chain(key, teacher, chain, earlier)

@@ -9,12 +9,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sdd.base.records import from_dict, to_dict
+from sdd.data.settings import LabelsSpec
 from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
 
 
 @dataclass(frozen=True)
+class TeacherSpec:
+    """Which round of which chain a teacher must be: its dense one, or the one that was chosen."""
+
+    chain: str
+    which: str
+
+
+@dataclass(frozen=True)
 class RoundSpec:
-    """One round of a chain. What prunes and retrains belongs to the rounds after the dense one."""
+    """One round of a chain. What prunes and retrains belongs to the rounds after the dense one.
+
+    `labels` and `teacher` say what a job's input files must hold: a file that is whole may still
+    be another chain's.
+    """
 
     chain: str
     round: int
@@ -26,6 +39,8 @@ class RoundSpec:
     distillation: Distillation | None = None
     early_stopping: EarlyStopping | None = None  # the rule, where it ends chains
     build: str | None = None  # module:function of a model of the user's own
+    labels: LabelsSpec | None = None  # None where any labels and data set will do
+    teacher: TeacherSpec | None = None
     code: str | None = None
 
     @classmethod
@@ -34,6 +49,8 @@ class RoundSpec:
 
     def to_dict(self) -> dict[str, Any]:
         values = to_dict(self) | {"recipe": self.recipe.to_dict()}
+        if self.labels:
+            values["labels"] = self.labels.to_dict()
         return {key: value for key, value in values.items() if value is not None}
 
     def next(self) -> "RoundSpec":
@@ -57,6 +74,8 @@ class TeacherLogitsSpec:
     """The logits of a frozen teacher for every image under every outcome of an augmentation."""
 
     augmentation: str
+    labels: LabelsSpec | None = None  # None where any will do, as with the teacher
+    teacher: TeacherSpec | None = None
     code: str | None = None
 
     @classmethod

@@ -138,7 +138,7 @@ class Study:
         chain = self.by_labels[labels]
         kind = names.module(KINDS[chain.noise.kind].function)
         code = fingerprint.code("sdd.stages.noisy_labels", kind)
-        return LabelsSpec(chain.noise, self.config.validation, chain.seed, chain.data.subset, code)
+        return replace(chain.labels_spec, code=code)
 
     def round_spec(self, chain: Chain, round: int) -> RoundSpec:
         drawn = names.module(INITIALISATIONS[chain.recipe.initialisation])
@@ -152,7 +152,7 @@ class Study:
 
     def teacher_logits_spec(self, teacher: Teacher, augmentation: str) -> TeacherLogitsSpec:
         code = fingerprint.code("sdd.stages.teacher_logits", teacher.chain.builder)
-        return TeacherLogitsSpec(augmentation, code)
+        return TeacherLogitsSpec(augmentation, teacher.chain.labels_spec, teacher.spec, code)
 
     @cached_property
     def by_labels(self) -> dict[str, Chain]:

@@ -35,7 +35,8 @@ def build(config) -> Study:
 def shown(config) -> tuple[list[str], list[str]]:
     study = build(config)
     tables, figures = catalogue.shown_tables(study), catalogue.shown_figures(study)
-    assert catalogue.captions(study) == [entry.name for entry in (*tables, *figures)]
+    shown = catalogue.captions(study, str(ROOT / "workflow/report"))
+    assert list(shown) == ["workflow", *(entry.name for entry in (*tables, *figures))]
     return [entry.name for entry in tables], [entry.name for entry in figures]
 
 

@@ -136,6 +136,13 @@ def loop_file(part):
     return file
 
 
+def logits_teacher(wildcards):
+    """The facts of the teacher whose logits a student looks up: what those are compared with. They
+    count through the logits."""
+    chain = STUDY.chains[wildcards.chain]
+    return teacher_files(chain.teacher).facts if STUDY.tabulated(chain) else []
+
+
 def logits_file(part):
     """An input function of students: the facts or the data of their teacher's logits."""
 

@@ -18,7 +18,7 @@ rule collect_rounds:
     params:
         spec=param(catalogue.collect_spec(STUDY)),
     message:
-        "Collecting every round of {STUDY.name}"
+        f"Collecting every round of {STUDY.name}"
     shell:
         "python -m sdd collect_rounds --spec {params.spec:q} --first {input.rounds[0]:q}"
         " --output {output:q} --log {log:q}"
@@ -124,7 +124,7 @@ rule html_report:
         config=report_config,
         captions=canonical(catalogue.captions(STUDY, f"{PLACE}/workflow/report")),
     message:
-        "HTML report of {STUDY.name}"
+        f"HTML report of {STUDY.name}"
     shell:
         "python -m snakemake --nolock --snakefile {resources.snakefile:q} {params.config:q}"
         " --report {output:q} -- {input.results:q} 2> {log:q}"

@@ -3,6 +3,7 @@ rule train_dense:
         unpack(data_of),
         parent=[],
         teacher=[],
+        taught_by=[],
         teacher_logits=[],
     output:
         weights=FILES.round("{chain}", 0).data,
@@ -30,7 +31,8 @@ rule train_dense:
         "Round 00 of {wildcards.chain}"
     shell:
         "python -m sdd train_round --spec {params.spec:q} --dataset {input.dataset:q}"
-        " --labels {input.labels:q} --parent {input.parent:q} --teacher {input.teacher:q}"
+        " --labels {input.labels:q} --parent {input.parent:q}"
+        " --teacher {input.teacher:q} {input.taught_by:q}"
         " --teacher_logits {input.teacher_logits:q} --output {output.metrics:q} --log {log:q}"
         " --state {params.state:q} --ahead {resources.ahead}"
         " --save_every {resources.save_every} --device {resources.device}"
@@ -42,6 +44,7 @@ use rule train_dense as prune_retrain with:
         unpack(data_of),
         unpack(parent_of),
         teacher=[],
+        taught_by=[],
         teacher_logits=[],
     output:
         weights=FILES.round("{chain}", "{round}").data,
