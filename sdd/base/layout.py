@@ -22,6 +22,7 @@ from sdd.base.errors import DataError
 DATASET, LABELS, METRICS, LOGITS = "dataset.json", "labels.json", "metrics.json", "logits.json"
 CHOICE, COST = "teacher.json", "cost.json"
 ROUNDS, STUDY, REPORT = "rounds.csv", "study.json", "report.html"
+ROUNDS_FACTS = "rounds.json"
 
 _DATA = {
     DATASET: "data.safetensors",
@@ -31,6 +32,7 @@ _DATA = {
 }
 
 _STATE = ".state"
+PREPARING = ".preparing.lock"  # beside a data set while it is made
 RUN_LOCK = ".snakemake/run.lock"
 
 
@@ -59,6 +61,11 @@ def data_of(facts: Path) -> Path:
 def cost_of(logits: Path) -> Path:
     """The file beside the facts on teacher logits that says what these took to make."""
     return logits.with_name(COST)
+
+
+def facts_of_rounds(rounds: Path) -> Path:
+    """The file beside the table of all rounds that vouches for it."""
+    return rounds.with_name(ROUNDS_FACTS)
 
 
 def round_name(number: int | str) -> str:
@@ -135,6 +142,10 @@ class Layout:
     def rounds(self) -> str:
         """The table of all rounds."""
         return f"{self.reports}/{ROUNDS}"
+
+    @property
+    def rounds_facts(self) -> str:
+        return f"{self.reports}/{ROUNDS_FACTS}"
 
     @property
     def study_config(self) -> str:

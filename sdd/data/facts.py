@@ -26,6 +26,7 @@ class DatasetFacts:
     truth_known: bool = True  # whether the true labels are known, so that noise can be told
     class_names: tuple[str, ...] = ()
     content: str | None = None  # sha256 of the user's own, as planning has it
+    code: str | None = None  # what prepared it
 
 
 def read_facts(path: Path) -> DatasetFacts:

@@ -7,11 +7,12 @@ import numpy as np
 from sdd.base import layout
 from sdd.base.errors import DataError
 from sdd.base.files import replacing, sha256, write_json
+from sdd.base.locks import alone
 from sdd.base.names import load
 from sdd.base.records import to_dict
 from sdd.data.arrays import Arrays
 from sdd.data.datasets import DATASETS, Dataset
-from sdd.data.facts import DatasetFacts
+from sdd.data.facts import DatasetFacts, read_facts
 from sdd.data.own import survey
 from sdd.data.settings import DatasetSpec
 
@@ -23,12 +24,34 @@ def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFact
 
     `folder` already holds the original files (see the data set's reader), or is the user's own data
     set (`sdd.data.own`). Without one they are downloaded to a folder beside `output`, and stay
-    there for another time; they may be deleted. Raises DataError, with what to do, where files are
-    missing, damaged or do not fit together.
+    there for another time; they may be deleted. Whoever comes first does it: who comes while
+    another prepares the same waits, and takes what is there. Raises DataError, with what to do,
+    where files are missing, damaged or do not fit together.
     """
+    dataset = _dataset(spec, folder)
+    with alone(output.with_name(layout.PREPARING)):
+        return _prepared(spec, dataset, output) or _prepare(spec, dataset, folder, output)
+
+
+def _prepared(spec: DatasetSpec, dataset: Dataset, output: Path) -> DatasetFacts | None:
+    """The facts of a data set that lies there whole, made by the same code; it is left alone."""
+    if spec.code is None:
+        return None
+    try:
+        facts = read_facts(output)
+        whole = sha256(layout.data_of(output)) == facts.sha256
+    except DataError:
+        return None
+    made_from = facts.name, facts.content, facts.shape, facts.code
+    same = made_from == (dataset.name, dataset.content, dataset.shape, spec.code)
+    return facts if whole and same else None
+
+
+def _prepare(
+    spec: DatasetSpec, dataset: Dataset, folder: Path | None, output: Path
+) -> DatasetFacts:
     from safetensors.numpy import save_file
 
-    dataset = _dataset(spec, folder)
     arrays: Arrays = load(dataset.reader)(dataset, output.parent / "download", folder)
     _check(dataset, arrays)
 
@@ -57,6 +80,7 @@ def prepare(spec: DatasetSpec, folder: Path | None, output: Path) -> DatasetFact
         truth_known=not spec.own or "train_true_labels" in arrays,
         class_names=dataset.class_names,
         content=dataset.content,
+        code=spec.code,
     )
     write_json(output, to_dict(facts))
     return facts

@@ -1,7 +1,8 @@
 rule prepare_dataset:
     output:
-        facts=layout.dataset("{dataset}").facts,
-        data=layout.dataset("{dataset}").data,
+        # Not removed before the job, which takes what is there: another study may share the folder.
+        facts=update(layout.dataset("{dataset}").facts),
+        data=update(layout.dataset("{dataset}").data),
     log:
         layout.dataset("{dataset}").log,
     localrule: True  # it downloads, and nodes of a cluster may have no network
