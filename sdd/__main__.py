@@ -8,6 +8,7 @@ and what it imports is the code that it depends on (`sdd.base.fingerprint`).
 """
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -56,19 +57,25 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # UTF-8, whatever the locale
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     args = parse(sys.argv[1:])
-    args.log.write_text("", "utf-8")
     # SIGTERM too, so that a training saves its state and temporary files are removed.
     signal.signal(signal.SIGTERM, _interrupt_once)
     signal.signal(signal.SIGINT, _interrupt_once)
     try:
+        args.log.write_text("", "utf-8")
         args.run(args)
     except KeyboardInterrupt:
         sys.exit("interrupted: run again, it goes on from what is finished or saved")
     except Exception as error:
         if is_full(error) and not isinstance(error, SddError):
             error = DiskFull(f"the disk is full: {error}. Make room and run snakemake again.")
-        with suppress(OSError), args.log.open("a", encoding="utf-8") as log:
+        with (
+            suppress(OSError),
+            args.log.open("a", encoding="utf-8", errors="backslashreplace") as log,
+        ):
             if isinstance(error, SddError):
                 print(f"error: {error}", file=log)
             else:

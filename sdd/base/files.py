@@ -4,17 +4,19 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from sdd.base.errors import DataError, DiskFull
 from sdd.base.records import from_dict
 
 Record = TypeVar("Record")
 
+REPAIR = "Delete it and run snakemake again."
 CHECKSUM = "checksum"  # the key of a JSON file's own sha256
 
 
@@ -37,7 +39,12 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             temporary.chmod(0o644)  # mkstemp's 0600 would hide results from a group's members
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except (IsADirectoryError, PermissionError):
+                if path.is_dir():
+                    raise DataError(f"{path} is a folder where a file belongs. {REPAIR}") from None
+                raise
         finally:
             temporary.unlink(missing_ok=True)
     except Exception as error:
@@ -49,9 +56,14 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def is_full(error: Exception) -> bool:
-    """Whether a disk or a quota is full. safetensors reports it in words only."""
-    return any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT))
+def is_full(error: BaseException | None) -> bool:
+    """Whether a disk or a quota is full: what failed then may have failed once more as it was
+    closed. safetensors reports it in words only."""
+    while error is not None:
+        if any(os.strerror(code) in str(error) for code in (errno.ENOSPC, errno.EDQUOT)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -63,23 +75,21 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Raises DataError, naming the file, when it is missing, damaged or not as it was written."""
-    try:
-        return parse_json(path.read_bytes(), path)
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. Run snakemake again to make it.") from None
+    with opened(path) as file:
+        return parse_json(file.read(), path)
 
 
 def parse_json(content: bytes, path: Path) -> dict[str, Any]:
     """The `content` of the JSON file at `path`; errors as of `read_json`."""
-    repair = "Delete it and run snakemake again."
     try:
         value = json.loads(content)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} is damaged ({error}). {repair}") from None
-    if not isinstance(value, dict) or value.pop(CHECKSUM, None) != _checksum(value):
+        whole = isinstance(value, dict) and value.pop(CHECKSUM, None) == _checksum(value)
+    except (ValueError, RecursionError) as error:  # no JSON, or more of it than anybody wrote
+        raise DataError(f"{path} is damaged ({error}). {REPAIR}") from None
+    if not whole:
         raise DataError(
             f"{path} was altered, or made by another version: it does not match its checksum. "
-            f"{repair}"
+            f"{REPAIR}"
         )
     return value
 
@@ -90,15 +100,29 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     try:
         return from_dict(kind, value)
     except ValueError as error:
-        raise DataError(
-            f"{path} is not what this version writes ({error}). Delete it and run snakemake again."
-        ) from None
+        raise DataError(f"{path} is not what this version writes ({error}). {REPAIR}") from None
 
 
 def _checksum(value: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
+def opened(path: Path) -> BinaryIO:
+    """The file at `path`, to be read. Raises DataError, naming it, where there is none, where it
+    may not be read, and at once where a pipe, a device or a folder lies in its place."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. Run snakemake again to make it.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}). {REPAIR}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError(f"{path} is no file, but a folder, a pipe or a device. {REPAIR}")
+    return os.fdopen(descriptor, "rb")
+
+
 def sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    """Raises DataError as `opened` does."""
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -51,7 +51,11 @@ def gpus() -> tuple[str, ...]:
 
     try:
         listed = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=PROGRAM_S
+            ["nvidia-smi", "-L"],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PROGRAM_S,
         ).stdout
     except FileNotFoundError:
         return ()

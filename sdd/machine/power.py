@@ -98,7 +98,7 @@ def _generic_cpu():
 
 def cpu_brand(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     """The CPU's name as Linux knows it on x86; None elsewhere."""
-    with suppress(OSError), cpuinfo.open() as lines:
+    with suppress(OSError), cpuinfo.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             field, _, value = line.partition(":")
             if field.strip() == "model name":

@@ -1,5 +1,6 @@
 """The files of a figure."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,5 +21,9 @@ def drawn(draw: Callable[[Material], Figure], material: Material) -> Figure:
 def write(figure: Figure, stem: Path | str) -> None:
     """Write <stem>.png and <stem>.pdf; the same figure gives the same bytes."""
     for suffix, dated in (("png", "Software"), ("pdf", "CreationDate")):
-        with matplotlib.rc_context(STYLE), replacing(Path(f"{stem}.{suffix}")) as temporary:
-            figure.savefig(temporary, format=suffix, metadata={dated: None})
+        # Drawn in memory: on a full disk the makers of pictures fail a second time as they close.
+        drawing = io.BytesIO()
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(drawing, format=suffix, metadata={dated: None})
+        with replacing(Path(f"{stem}.{suffix}")) as temporary:
+            temporary.write_bytes(drawing.getvalue())
