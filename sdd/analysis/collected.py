@@ -4,11 +4,19 @@ Deviations are the sample standard deviation (ddof = 1) over seeds. What was not
 and is never 0.
 """
 
+import hashlib
+import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from sdd.analysis.descent import Choice, best_round, stop_early, valley
+from sdd.base import layout
+from sdd.base.errors import DataError
+from sdd.base.files import opened, read_record, replacing, write_json
+from sdd.base.records import to_dict
 from sdd.study.settings import EarlyStopping
 
 # What makes a setting; its chains differ in their seed only.
@@ -20,6 +28,36 @@ COSTS = ["flops", "co2_g"]
 
 # What `valleys` says of a place on a chain, and the columns that it is taken from.
 PLACE = {"round": "round", "sparsity": "sparsity", "accuracy": "test_accuracy"}
+
+
+@dataclass(frozen=True)
+class RoundsFacts:
+    """What vouches for rounds.csv, a text that carries no checksum: `rounds.json`."""
+
+    rows: int
+    table_checksum: str  # its sha256
+
+
+def write(path: Path, rounds: pd.DataFrame) -> None:
+    """Writes rounds.csv to `path`, and beside it what vouches for it."""
+    content = rounds.to_csv(index=False, lineterminator="\n").encode()
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    facts = RoundsFacts(len(rounds), hashlib.sha256(content).hexdigest())
+    write_json(layout.facts_of_rounds(path), to_dict(facts))
+
+
+def read(path: Path) -> pd.DataFrame:
+    """rounds.csv as it was written. Raises DataError, naming the file, where it is not."""
+    facts = read_record(layout.facts_of_rounds(path), RoundsFacts)
+    with opened(path) as file:
+        content = file.read()
+    if hashlib.sha256(content).hexdigest() != facts.table_checksum:
+        raise DataError(
+            f"{path} was altered: it does not match {layout.ROUNDS_FACTS}. Delete it and run "
+            "snakemake again; to change it, change a copy."
+        )
+    return pd.read_csv(io.BytesIO(content))
 
 
 def chains(rounds: pd.DataFrame) -> pd.DataFrame:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from sdd.analysis import collected
 from sdd.analysis.selection import select_teacher
 from sdd.analysis.specs import CollectSpec
 from sdd.base import layout
 from sdd.base.errors import DataError
-from sdd.base.files import read_record, replacing
+from sdd.base.files import read_record
 from sdd.machine.reading import EnergyReading
 from sdd.study.chains import Chain
 from sdd.study.config import StudyConfig
@@ -35,8 +36,7 @@ def collect(spec: CollectSpec, first: Path, output: Path) -> None:
         for chain in chains
         for metrics in found.rounds[chain.path]
     ]
-    with replacing(output) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+    collected.write(output, pd.DataFrame(rows))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sdd.analysis.collected import chains
+from sdd.analysis.collected import chains, read
 from sdd.report.specs import ReportSpec
 from sdd.study.settings import EarlyStopping
 
@@ -23,7 +23,7 @@ class Material:
     @classmethod
     def of(cls, spec: ReportSpec, rounds: Path, weights: Iterable[Path] = ()) -> "Material":
         """Of a table's or figure's spec and its input files; `rounds` is rounds.csv."""
-        frame = chains(pd.read_csv(rounds))
+        frame = chains(read(rounds))
         return cls(frame, spec.early_stopping, spec.palette, tuple(weights))
 
     @property

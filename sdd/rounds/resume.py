@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from safetensors.torch import load, save
 
-from sdd.base.errors import DiskFull, Orphaned
-from sdd.base.files import canonical, replacing
+from sdd.base.errors import DataError, DiskFull, Orphaned
+from sdd.base.files import canonical, opened, replacing
 from sdd.base.records import from_dict, to_dict
 from sdd.machine.reading import EnergyReading
 from sdd.study.metrics import Epoch
@@ -51,7 +51,12 @@ class Sidecar:
         """What was kept, if it is whole and of this training; otherwise the log says why not."""
         if not self.path.exists():
             return None
-        content = self.path.read_bytes()
+        try:
+            with opened(self.path) as file:
+                content = file.read()
+        except DataError as error:
+            self.log(f"{error} Until then the training starts over")
+            return None
         digest, payload = content[:DIGEST], content[DIGEST:]
         if hashlib.sha256(payload).digest() != digest:
             self.log(f"{self.path} is damaged: the training starts over")

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from sdd.base.errors import StudyError
+from sdd.base.errors import DataError, StudyError
+from sdd.base.files import opened
 
 BASE = Path("config.yaml")
 
@@ -67,7 +68,10 @@ def load(path: Path) -> dict[str, Any]:
     """The config in a file. Raises StudyError where it says something twice, or in octal digits,
     which YAML would both take without a word."""
     try:
-        content = yaml.load(path.read_text("utf-8"), _Loader)
+        with opened(path) as file:  # never waits for a pipe
+            content = yaml.load(file.read().decode("utf-8-sig"), _Loader)
+    except DataError as error:
+        raise StudyError(f"{path} cannot be read as a config: {error}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
         raise StudyError(f"{path} cannot be read as a config: {error}") from None
     if not isinstance(content, dict):

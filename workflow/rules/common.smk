@@ -228,14 +228,13 @@ def report_config(wildcards, input):
     """The options by which Snakemake's report reads the same config as this run."""
     if OWN:
         return ["--configfile", input.config]
-    # Of a module: as the other workflow was called. Relative paths, like all others.
+    # Of a module: as the other workflow was called, with the study's keys, which captions quote.
+    # Relative paths, like all others.
     files = [relpath(path) for path in workflow.config_settings.configfiles]
     keys = dict_to_key_value_args(workflow.config_settings.config, repr_obj=True)
     return [
-        word
-        for option, words in (("--configfile", files), ("--config", keys))
-        if words
-        for word in (option, *words)
+        *("--configfile", *files, input.config),
+        *(("--config", *keys) if keys else ()),
     ]
 
 

@@ -7,7 +7,8 @@ rule collect_rounds:
             for f in (files.facts, files.cost)
         ],
     output:
-        FILES.rounds,
+        rounds=FILES.rounds,
+        facts=FILES.rounds_facts,
     log:
         FILES.report_log("collect_rounds"),
     conda:
@@ -21,7 +22,7 @@ rule collect_rounds:
         f"Collecting every round of {STUDY.name}"
     shell:
         "python -m sdd collect_rounds --spec {params.spec:q} --first {input.rounds[0]:q}"
-        " --output {output:q} --log {log:q}"
+        " --output {output.rounds:q} --log {log:q}"
 
 
 # A rule for each table and figure, since a caption's path takes no wildcards.
@@ -32,6 +33,7 @@ for entry in catalogue.shown_tables(STUDY):
             f"table_{entry.name.removeprefix('table')}"
         input:
             rounds=FILES.rounds,
+            facts=FILES.rounds_facts,
         output:
             csv=report(
                 FILES.table(entry.name),
@@ -64,6 +66,7 @@ for entry in catalogue.shown_figures(STUDY):
             entry.name
         input:
             rounds=FILES.rounds,
+            facts=FILES.rounds_facts,
             metrics=[files.facts for files in read],
             weights=ancient([files.data for files in read]),
         output:
