@@ -8,8 +8,9 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from sdd.base.errors import DataError, DiskFull
 from sdd.base.records import from_dict
@@ -107,7 +108,7 @@ def _checksum(value: dict[str, Any]) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BufferedReader:
     """The file at `path`, to be read. Raises DataError, naming it, where there is none, where it
     may not be read, and at once where a pipe, a device or a folder lies in its place."""
     try:
@@ -119,7 +120,7 @@ def opened(path: Path) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise DataError(f"{path} is no file, but a folder, a pipe or a device. {REPAIR}")
-    return os.fdopen(descriptor, "rb")
+    return open(descriptor, "rb")
 
 
 def sha256(path: Path) -> str:
