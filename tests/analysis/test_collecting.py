@@ -7,6 +7,7 @@ import pytest
 from conftest import chain_and_student
 from synthetic import metrics
 
+from sdd.analysis.collected import read
 from sdd.analysis.collecting import collect
 from sdd.analysis.specs import CollectSpec
 from sdd.base.errors import DataError
@@ -64,6 +65,28 @@ def collected(study: Study, root: Path, intensity: float | None = None) -> pd.Da
     first = root / study.layout.round(next(iter(study.chains)), 0).facts
     collect(spec, first, root / "rounds.csv")
     return pd.read_csv(root / "rounds.csv")
+
+
+@pytest.mark.parametrize("damage", ["a digit", "a row", "cut off", "empty", "no text", "missing"])
+def test_a_damaged_table_of_rounds_is_refused(study, root, damage):
+    collected(study, root)
+    path = root / "rounds.csv"
+    content = path.read_bytes()
+    assert len(read(path)) == len(content.splitlines()) - 1
+    path.unlink()
+    damaged = {
+        "a digit": content.replace(b"0.4", b"0.3", 1),
+        "a row": content[: content.rindex(b"\n", 0, -1) + 1],
+        "cut off": content[:-20],
+        "empty": b"",
+        "no text": b"\xff" + content,
+    }
+    if damage != "missing":
+        path.write_bytes(damaged[damage])
+    with pytest.raises(
+        DataError, match=r"rounds\.csv .*run snakemake again|rounds\.csv is missing"
+    ):
+        read(path)
 
 
 def test_a_row_a_round_with_all_columns(study, root):

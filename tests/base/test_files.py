@@ -85,5 +85,5 @@ def test_a_disk_that_was_full_once_more_at_the_end_has_its_message(tmp_path):
         try:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
-            raise ValueError("write to closed file")
+            raise ValueError("write to closed file")  # noqa: B904
     assert isinstance(failed.value, SddError) and not list(tmp_path.iterdir())

