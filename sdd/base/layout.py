@@ -6,7 +6,7 @@
     results/<study>/teachers/<chain>/<best or dense>/
     results/<study>/logs/...                  a log for each of these
     results/<study>/.state/                   what unfinished trainings go on from
-    reports/<study>/                          rounds.csv, tables, figures, report.html
+    reports/<study>/                          rounds.csv, rounds.json, tables, figures, report.html
 
 Paths are texts with forward slashes, relative to the working directory, as Snakemake has them;
 parts that it fills in may be given as they stand in a rule, such as "{chain}". What a job is given

@@ -237,3 +237,26 @@ def test_a_full_disk_ends_the_job_and_leaves_earlier_rounds_whole(data, small_di
     filler.unlink()
     assert job(1).returncode == 0
     assert read_json(small_disk / "round01/metrics.json")["round"] == 1
+
+
+def test_two_studies_that_share_their_data_sets_start_together(tmp_path):
+    labels = "results/smoke/labels/mnist-5k/symmetric-0.4/seed1/labels.json"
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    runs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        workflow = Workflow(tmp_path / name)
+        (workflow.folder / "resources").symlink_to(shared)
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", labels, *SMOKE]
+        runs.append(
+            subprocess.Popen(
+                command, cwd=workflow.folder, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )
+        )  # fmt: skip
+    said = [run.communicate(timeout=120)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], "\n".join(said)
+    assert {path.name for path in (shared / "datasets/mnist-5k").iterdir()} == {
+        "dataset.json", "data.safetensors", "prepare.log",
+    }  # fmt: skip
