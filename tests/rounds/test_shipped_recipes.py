@@ -35,12 +35,6 @@ FOLDER = os.environ.get("SDD_DATA")
 # Losses of half of the steps above so many times guessing's: a single batch of 16 may be far off.
 HOPELESS = 10
 
-DIVERGES = pytest.mark.xfail(
-    strict=True,
-    reason="the VGG-like network of the published definition diverges at its published learning "
-    "rate of 0.1 (workflow/docs/paper.md, where its sources disagree)",
-)
-
 
 @dataclass(frozen=True)
 class Case:
@@ -63,6 +57,8 @@ def shipped() -> list[Case]:
     cases: dict[object, Case] = {}
     for path in (None, *STUDIES):
         config = reading.merge(base, reading.load(path)) if path else base
+        if config.get("datasets"):
+            continue  # its file is made by a script; tests/workflow runs both
         study = Study.of(validation.validate(config))
         for chain in study.chains.values():
             recipe = study.config.recipes[chain.model].used
@@ -72,13 +68,7 @@ def shipped() -> list[Case]:
 
 
 def parameters(cases):
-    return [
-        pytest.param(
-            case, id=f"{case.study}-{case.model}-{case.data.name}",
-            marks=DIVERGES if (case.model, case.recipe.learning_rate) == ("vgg-5-5", 0.1) else (),
-        )
-        for case in cases
-    ]  # fmt: skip
+    return [pytest.param(case, id=f"{case.study}-{case.model}-{case.data.name}") for case in cases]
 
 
 def losses_of(case: Case, samples: Samples, labels: torch.Tensor, batch: int) -> list[float]:
@@ -103,7 +93,7 @@ def losses_of(case: Case, samples: Samples, labels: torch.Tensor, batch: int) ->
 def assert_trains(losses: list[float], classes: int) -> None:
     guessing, last = math.log(classes), losses[-len(losses) // 4 :]
     assert statistics.median(losses) < HOPELESS * guessing
-    assert sum(last) / len(last) < guessing
+    assert statistics.median(last) < guessing
 
 
 def once(cases: list[Case]) -> list[Case]:
@@ -112,15 +102,25 @@ def once(cases: list[Case]) -> list[Case]:
                 .values())  # fmt: skip
 
 
-@pytest.mark.parametrize("case", parameters(once(shipped())))
-def test_first_steps(case):
+def first_losses(case: Case) -> list[float]:
     random = torch.Generator().manual_seed(0)
     labels = torch.randint(2, (12 * 16,), generator=random)
     noise = torch.rand(len(labels), *case.data.shape, generator=random)
     pixels = (255 * (labels.view(-1, 1, 1, 1) + noise) / 2).to(torch.uint8)
     half = torch.full((case.data.shape[0], 1, 1), 0.5)
-    samples = Samples(pixels, half, half / 2)
-    assert_trains(losses_of(case, samples, labels, batch=16), case.data.classes)
+    return losses_of(case, Samples(pixels, half, half / 2), labels, batch=16)
+
+
+@pytest.mark.parametrize("case", parameters(once(shipped())))
+def test_first_steps(case):
+    assert_trains(first_losses(case), case.data.classes)
+
+
+def test_the_published_rate_of_the_vgg_like_network_diverges():
+    """Why the studies take another one; were it to train, they should take it."""
+    case = next(case for case in shipped() if case.study == "paper" and case.model == "vgg-5-5")
+    published = replace(case, recipe=replace(case.recipe, learning_rate=0.1))
+    assert max(first_losses(published)) > 50 * math.log(case.data.classes)
 
 
 @pytest.mark.long
