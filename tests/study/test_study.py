@@ -14,7 +14,7 @@ from sdd.base.errors import StudyError
 from sdd.base.files import canonical
 from sdd.base.seeds import derive_seed
 from sdd.data.datasets import DATASETS
-from sdd.study import validation
+from sdd.study import data_entries, validation
 from sdd.study.reading import merge
 from sdd.study.settings import Recipe
 from sdd.study.specs import RoundSpec
@@ -24,7 +24,8 @@ OVERLAYS = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
 
 
 def build(config) -> Study:
-    return Study.of(validation.validate(config))
+    checked = validation.validate(config)
+    return Study.of(checked, data_entries.survey(checked.datasets))
 
 
 def test_the_embedded_study_has_twelve_chains_of_32_rounds(embedded):
@@ -38,7 +39,8 @@ def test_the_embedded_study_has_twelve_chains_of_32_rounds(embedded):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
-def test_shipped_studies_are_valid(embedded, overlay):
+def test_shipped_studies_are_valid(embedded, overlay, example, monkeypatch):
+    monkeypatch.chdir(example)
     assert build(merge(embedded, yaml.safe_load(overlay.read_text("utf-8")))).chains
 
 

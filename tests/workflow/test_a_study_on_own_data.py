@@ -139,7 +139,7 @@ def test_the_example_runs_as_its_file_says(tmp_path):
     assert (reports / "report.html").exists()
     rounds = pd.read_csv(reports / "rounds.csv")
     rates = rounds.groupby("noise").noise_rate.first().to_dict()
-    assert rates == pytest.approx({"given": 0.22, "symmetric-0.4": 0.4}, abs=0.01)
+    assert rates == pytest.approx({"given": 0.23, "symmetric-0.4": 0.4}, abs=0.005)
     dense = rounds[rounds["round"] == 0].set_index("noise")
     # The dense network has learnt its wrong labels by heart, and still knows most digits.
     assert (dense.train_accuracy > 95).all()
