@@ -154,7 +154,7 @@ def test_who_comes_while_another_prepares_waits_and_takes_what_is_there(tmp_path
         return read(*arguments)
 
     def once(code: str) -> DatasetFacts:
-        spec = DatasetSpec("mnist-5k", code)
+        spec = DatasetSpec("mnist-5k", code=code)
         return preparation.prepare(spec, None, tmp_path / "dataset.json")
 
     monkeypatch.setattr(mnist_5k, "read", slow)

@@ -184,7 +184,7 @@ def test_weight_decays_epochs_and_classes_share_a_calibration(embedded, smoke):
     assert settings[0] == settings[1] and len(settings[0]) == 1
     overlay = yaml.safe_load((ROOT / "workflow/studies/paper.yaml").read_text())
     paper = planned(merge(embedded, overlay))
-    shared = {(s.model, s.dataset) for s in map(Setting.of, paper.chains.values())}
+    shared = {(s.model, s.data.name) for s in map(Setting.of, paper.chains.values())}
     assert shared == {
         ("vit", "cifar10"), ("resnet18", "cifar10"), ("vgg-5-5", "cifar10"),
         ("lenet-300-100", "mnist"),

@@ -189,7 +189,7 @@ def test_weights_of_a_round_that_has_none():
     figure = histograms([*weights(), *nothing], "colorblind")
     figure.draw_without_rendering()
     assert figure.axes[-1].get_title() == "100 % of the weights pruned: none is left"
-    assert not figure.axes[-1].patches
+    assert not figure.axes[-1].has_data()
 
 
 def test_phenomenon_shows_the_noisiest_setting_and_names_its_phases():
@@ -242,9 +242,11 @@ def test_weights(tmp_path):
     assert titles == ["unpruned", "48.8 % of the weights pruned"]
     # Densities: both areas are 1, whatever lies outside the axes aside.
     for axes in figure.axes:
-        for outline in axes.patches:
-            values, edges, _ = outline.get_data()
-            assert np.sum(values * np.diff(edges)) == pytest.approx(1, abs=0.002)
+        assert axes.collections
+        for outline in axes.collections:
+            x, y = outline.get_paths()[0].vertices.T
+            area = abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2
+            assert area == pytest.approx(1, abs=0.002)
 
 
 def test_a_short_chain_and_one_that_ended_early():

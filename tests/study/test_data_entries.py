@@ -71,10 +71,10 @@ def test_a_subset_shows_in_paths_and_not_in_where_the_data_lie(config, file):
         assert study.dataset_spec(name).dataset == name
 
 
-def test_without_a_subset_the_spec_of_labels_is_as_it_always_was(config):
+def test_without_a_subset_the_spec_of_labels_names_none(config):
     study = build(config)
     values = study.labels_spec("mnist-5k/symmetric-0.4/seed1").to_dict()
-    assert set(values) == {"noise", "validation", "seed", "code"}
+    assert set(values) == {"noise", "validation", "seed", "dataset", "code"}
 
 
 def specs(study: Study) -> str:

@@ -79,7 +79,7 @@ def histograms(entries: Sequence[Weights], palette: str | None) -> Figure:
                     label=f"λ = {weight_decay:g}", ax=axes,
                 )  # fmt: skip
         title = f"{sparsity:g} % of the weights pruned" if sparsity else "unpruned"
-        axes.set_title(title if axes.patches else f"{title}: none is left")
+        axes.set_title(title if axes.has_data() else f"{title}: none is left")
         axes.set(xlabel="weight", ylabel="")
         axes.set_xlim(-reach, reach)
         axes.set_yscale("log")
