@@ -12,7 +12,7 @@ from conftest import ROOT
 from pages import DOCS, EXTENDING, PAGES, README, anchors, blocks, commands, links, name, prose
 
 from sdd.__main__ import STAGES, parse
-from sdd.study import reading, validation
+from sdd.study import data_entries, reading, validation
 from sdd.study.study import Study
 
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=name)
@@ -154,8 +154,8 @@ def test_what_is_not_tried_stands_in_a_page_and_names_files_that_exist():
 def test_every_study_can_be_run(embedded, tmp_path, text):
     file = tmp_path / "study.yaml"
     file.write_text(text, "utf-8")
-    study = Study.of(validation.validate(reading.merge(embedded, reading.load(file))))
-    assert study.chains
+    config = validation.validate(reading.merge(embedded, reading.load(file)))
+    assert Study.of(config, data_entries.survey(config.datasets)).chains
 
 
 # --- What the pages list ---

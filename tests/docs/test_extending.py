@@ -5,6 +5,7 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Workflow
 from pages import EXTENDING, blocks, commands
@@ -30,7 +31,7 @@ def insert(file: Path, registry: str, lines: str) -> None:
 
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory) -> Workflow:
-    workflow = Workflow(tmp_path_factory.mktemp("extended") / "project")
+    workflow = Workflow(tmp_path_factory.mktemp("extended"))
     for block in blocks(EXTENDING):
         if not block.place:
             continue
@@ -44,6 +45,14 @@ def extended(tmp_path_factory) -> Workflow:
                 file.write_text(f"{file.read_text('utf-8')}\n\n{lines}", "utf-8")
             case ["in", registry]:
                 insert(file, registry, lines)
+    rng = np.random.default_rng(0)
+    np.savez(
+        workflow.folder / "my_data.npz",
+        train_images=rng.integers(256, size=(80, 12, 12), dtype=np.uint8),
+        train_labels=np.arange(80) % 3,
+        test_images=rng.integers(256, size=(20, 12, 12), dtype=np.uint8),
+        test_labels=np.arange(20) % 3,
+    )
     return workflow
 
 
