@@ -140,7 +140,10 @@ def logits_teacher(wildcards):
     """The facts of the teacher whose logits a student looks up: what those are compared with. They
     count through the logits."""
     chain = STUDY.chains[wildcards.chain]
-    return teacher_files(chain.teacher).facts if STUDY.tabulated(chain) else []
+    if not STUDY.tabulated(chain):
+        return []
+    # Said here and not in the rule, where it would make the choice, before it is made, ancient too.
+    return ancient(teacher_files(chain.teacher).facts)
 
 
 def logits_file(part):

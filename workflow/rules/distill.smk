@@ -54,7 +54,7 @@ use rule train_dense as distill_dense with:
         parent=[],
         teacher=loop_file("facts"),
         teacher_weights=ancient(loop_file("data")),
-        taught_by=ancient(logits_teacher),
+        taught_by=logits_teacher,
         teacher_logits=logits_file("facts"),
         teacher_table=ancient(logits_file("data")),
     wildcard_constraints:
@@ -67,7 +67,7 @@ use rule prune_retrain as distill_retrain with:
         unpack(parent_of),
         teacher=loop_file("facts"),
         teacher_weights=ancient(loop_file("data")),
-        taught_by=ancient(logits_teacher),
+        taught_by=logits_teacher,
         teacher_logits=logits_file("facts"),
         teacher_table=ancient(logits_file("data")),
     wildcard_constraints:
