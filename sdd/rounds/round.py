@@ -45,6 +45,7 @@ from sdd.study.metrics import (
     write_metrics,
 )
 from sdd.study.specs import RoundSpec
+from sdd.training.divergence import what_may_help
 from sdd.training.evaluation import predict, score
 from sdd.training.loop import train
 from sdd.training.samples import Samples
@@ -244,12 +245,17 @@ def evaluate(spec: RoundSpec, data: Data, model: nn.Module) -> dict[str, Score]:
         "validation": score(of["validation"], on_device(labels.validation_labels)),
         "test": score(of["test"], on_device(data.arrays["test_labels"]).long()),
     }
-    if not all(math.isfinite(score.loss) for score in scores.values() if score.loss is not None):
+    wrong = [
+        part.replace("_clean", " (true labels)")
+        for part, score in scores.items()
+        if score.loss is not None and not math.isfinite(score.loss)
+    ]
+    if wrong:
         last = spec.recipe.epochs - 1
         raise Divergence(
             f"{spec.chain}, round {spec.round}: the last step of epoch {last} left losses that are "
-            f"no numbers, at learning rate {spec.recipe.learning_rate_at(last):g}. Lower the "
-            "recipe's learning_rate."
+            f"no numbers ({', '.join(wrong)}), at learning rate "
+            f"{spec.recipe.learning_rate_at(last):g}. {what_may_help(spec.recipe)}"
         )
     return scores
 

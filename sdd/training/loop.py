@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdd.base.errors import Divergence
 from sdd.sparsity.masks import Masks
 from sdd.study.metrics import Epoch
 from sdd.study.settings import Recipe
+from sdd.training.divergence import Repeated, divergence, finite
 from sdd.training.evaluation import forward
 from sdd.training.optimizer import Optimizer
 from sdd.training.samples import Batch, Samples, epoch_of
@@ -54,7 +54,8 @@ def train(
     dropout's comes from `generator`, on the CPU, so that batches do not depend on the device.
     `report` is called after every epoch, and `keep` with the state between two; a training that
     gets such a state as `start` goes on from there, and ends with the same bits on the CPU.
-    Returns all epochs. Raises Divergence when the loss is not finite.
+    Returns all epochs. Raises Divergence, naming what left the finite numbers, when the loss, a
+    weight or a statistic did.
     """
     parameters = dict(model.named_parameters())
     # A pruned weight is zero, and with no gradient neither momentum nor decay moves it.
@@ -71,6 +72,7 @@ def train(
         _restore(start.tensors, model, optimizer, generator)
         history = start.history
     model.train()
+    state = State(history, _copies(model, optimizer, generator))
     for epoch in range(len(history), recipe.epochs):
         rate = recipe.learning_rate_at(epoch)
         losses, predictions, seen = [], [], []
@@ -93,15 +95,17 @@ def train(
         clean = None
         if true_labels is not None:
             clean = 100 * (predicted == true_labels[order]).double().mean().item()
-        if not math.isfinite(total):
-            raise Divergence(
-                f"the loss is {total} in epoch {epoch} at learning rate {rate:g}. "
-                "Lower the recipe's learning_rate or its weight_decay."
-            )
+        # The weights too: what the last step did to them, no later loss of the epoch has seen.
+        if not (math.isfinite(total) and finite(model)):
+            _restore(state.tensors, model, optimizer, generator)
+            again = Repeated(model, pruned, samples, recipe, objective, optimizer, generator)
+            raise divergence(again, epoch, total)
         history += (Epoch(epoch, rate, total, 100 * correct, clean),)
         report(history[-1])
+        # Kept here too: from there an epoch that goes wrong is taken again, to see what did.
+        state = State(history, _copies(model, optimizer, generator))
         if keep:
-            keep(State(history, _copies(model, optimizer, generator)))
+            keep(state)
     for weight, kept in pruned:
         assert not weight[kept == 0].any(), "a pruned weight has moved"
     return history

@@ -1,6 +1,7 @@
 """The training loop against an independent plain PyTorch loop, and what it promises."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -116,6 +117,96 @@ def test_reports_every_epoch_with_its_learning_rate():
 def test_divergence_names_epoch_and_learning_rate():
     with pytest.raises(Divergence, match=r"loss is nan in epoch \d at learning rate 1e\+30"):
         fit(Recipe("sgd", 1e30, 0.0, 16, 3, "constant"), dtype=torch.float32)
+
+
+def blamed(recipe=SGD, objective=cross_entropy, model=None, samples=None, masks=None):
+    """What a training that diverges says was the first that is not finite."""
+    given, labels, true = problem(torch.float32)
+    model = model or network(torch.float32)
+    masks = masks or sparsity.dense_masks(model)
+    sparsity.apply(sparsity.prunable(model), masks)
+    with pytest.raises(Divergence) as raised:
+        train(
+            model, masks, samples or given, labels, true, recipe, objective(labels),
+            generator=torch.Generator().manual_seed(2), report=lambda epoch: None,
+        )  # fmt: skip
+    assert "What may help, in the model's recipe: a lower learning_rate than" in str(raised.value)
+    return str(raised.value)
+
+
+def test_images_that_are_no_numbers_are_not_blamed_on_the_learning_rate():
+    samples, *_ = problem(torch.float32)
+    samples.images[7, 0, 1, 2] = math.inf
+    assert re.search(r"not finite: the images in step \d.*look at the data", blamed(samples=samples))
+
+
+def test_a_step_too_long_is_told_by_the_loss_that_grew():
+    said = blamed(Recipe("sgd", 1e15, 1e-3, 16, 3, "constant", momentum=0.9))
+    assert re.search(r"step \d \(the loss was 1\.\d+ in step 1, \d\.\d+e\+\d+ in step \d", said)
+    assert "a lower weight_decay than 0.001, less momentum than 0.9; or another optimizer." in said
+
+
+def nth(number, then):
+    """Cross-entropy, but in its step of that number, from 1, what `then` makes of logits."""
+
+    def objective(labels):
+        plain, steps = cross_entropy(labels), iter(range(1, 10**6))
+
+        def loss(logits, batch):
+            # The epoch is taken again, so a step comes again after as many as are in an epoch.
+            return then(logits) if (next(steps) - 1) % 4 + 1 == number else plain(logits, batch)
+
+        return loss
+
+    return objective
+
+
+def test_a_loss_that_is_none_although_the_network_answers_numbers():
+    said = blamed(objective=nth(2, lambda logits: logits.sum() * math.nan))
+    assert "the loss is nan in epoch 0 at learning rate 0.1." in said
+    assert re.search(r"the loss in step 2 .*outputs are finite, \d.*teacher", said)
+
+
+def test_a_gradient_that_is_none_names_its_layer():
+    # The square root of 0 has an infinite slope, and its loss is a number.
+    said = blamed(objective=nth(3, lambda logits: (logits - logits.detach()).abs().sqrt().sum()))
+    assert "the gradient of 3.bias in step 3" in said
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_gradient_that_is_none_in_the_very_last_step_is_a_divergence(pruned):
+    said = blamed(
+        Recipe("sgd", 0.1, 1e-3, 16, 1, "constant"),
+        nth(4, lambda logits: (logits - logits.detach()).abs().sqrt().sum()),
+        masks=half_masks() if pruned else None,
+    )
+    assert "in epoch 0" in said and "the gradient of 3.bias in step 4" in said
+
+
+def test_an_output_that_is_none_names_its_layer():
+    class Logarithm(nn.Module):
+        def forward(self, x):
+            return x.sign().log()
+
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 8), Logarithm(), nn.Linear(8, 5))
+    assert "the output of 2 in step 1." in blamed(model=model)
+
+
+def test_weights_that_are_none_from_the_start_are_named():
+    model = network(torch.float32)
+    with torch.no_grad():
+        model[1].weight[0, 0] = math.nan
+    assert "1.weight, which the epoch starts from" in blamed(model=model)
+
+
+def test_a_buffer_that_is_infinite_by_design_is_no_divergence():
+    model = network()
+    model.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+    samples, labels, true = problem()
+    train(
+        model, sparsity.dense_masks(model), samples, labels, true, SGD, cross_entropy(labels),
+        generator=torch.Generator().manual_seed(2), report=lambda epoch: None,
+    )  # fmt: skip
 
 
 def test_score_by_hand():
