@@ -5,7 +5,7 @@ import seaborn
 from matplotlib.axes import Axes
 
 from sdd.analysis.collected import SETTING
-from sdd.report.sparsity_axis import spread
+from sdd.report.sparsity_axis import place
 from sdd.report.style import Look
 
 
@@ -14,7 +14,7 @@ def line(axes: Axes, rounds: pd.DataFrame, column: str, look: Look, label: str) 
     known = rounds.dropna(subset=[column])
     ylabel = axes.get_ylabel()
     seaborn.lineplot(
-        known.assign(position=spread(known.sparsity)), x="position", y=column,
+        known.assign(position=place(axes, known.sparsity)), x="position", y=column,
         errorbar="sd" if known.seed.nunique() > 1 else None,
         color=look.color, linestyle=look.dash, marker=look.marker, markevery=3,
         markeredgewidth=0, err_kws={"alpha": 0.2, "linewidth": 0}, label=label,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,11 +22,13 @@ def grid(count: int, height: float = 2.1) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
-def over_sparsity(count: int, height: float = 2.1) -> tuple[Figure, list[Axes]]:
-    """The same, with an axis of sparsities in each panel."""
+def over_sparsity(
+    count: int, rounds: pd.DataFrame, height: float = 2.1
+) -> tuple[Figure, list[Axes]]:
+    """The same, with an axis of the sparsities of `rounds` in each panel."""
     figure, panels = grid(count, height)
     for axes in panels:
-        spread_sparsity(axes)
+        spread_sparsity(axes, rounds)
     return figure, panels
 
 

@@ -205,6 +205,8 @@ def train_round(
         small = compact(begin.model, begin.masks, spec.recipe, len(samples))
         if spec.round and not knows(begin.model):
             log(f"{spec.model} is trained masked: no smaller network behind it is known")
+        if not sparsity.counts(begin.masks)[0]:
+            log("no weight is left: only biases and normalisations are trained")
         model, masks = (small.model, small.masks) if small else (begin.model, begin.masks)
         step_macs = small.step_macs(data.facts.shape) if small else begin.macs.step_macs
         try:

@@ -49,8 +49,10 @@ class Repeated:
             loss = self.objective(logits, batch)
             losses.append(loss.item())
             if not loss.isfinite():
-                largest = f"the network's outputs are finite, {logits.abs().max().item():.3g} at most"
-                return f"the loss {where} ({largest}; a student's teacher may answer what is not)"
+                return (
+                    f"the loss {where}, of outputs that are, {logits.abs().max().item():.3g} at "
+                    "most: what they are compared with is not, such as a teacher's logits"
+                )
             for parameter in trained:
                 parameter.grad = None
             loss.backward()

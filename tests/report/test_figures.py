@@ -157,6 +157,41 @@ def test_every_round_is_equally_wide():
     np.testing.assert_allclose(spread([0, 90, 99]), [0, 1, 2], atol=1e-12)
 
 
+def pruned_to_nothing(frame, last=2):
+    """The same rounds, of whose chains the `last` have no weight left."""
+    ends = frame["round"] > frame["round"].max() - last
+    return frame.assign(
+        sparsity=frame.sparsity.mask(ends, 100.0), weights_kept=frame.weights_kept.mask(ends, 0)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rounds_without_a_weight_are_shown_at_the_end_and_named(name):
+    figure = draw(name, pruned_to_nothing(study()), RULE)
+    figure.draw_without_rendering()
+    for axes in (axes for axes in figure.axes if axes.get_xlabel()):
+        assert axes.get_xlabel() == "sparsity [%] (100: no weight is left)"
+        (line, *_) = axes.get_lines()
+        x = line.get_xdata()
+        assert np.isfinite(x).all() and x[-1] == max(x) < axes.get_xlim()[1]
+        labels = [label.get_text() for label in axes.get_xticklabels()]
+        assert labels[-1] == "100" and axes.get_xticks()[-1] == x[-1]
+
+
+def test_a_chain_of_nothing_but_rounds_without_a_weight_and_the_dense_one():
+    frame = pruned_to_nothing(chain(rounds=3))
+    for name in ("figure1_phenomenon", "figure2_occurrence"):
+        draw(name, frame, RULE).draw_without_rendering()
+
+
+def test_weights_of_a_round_that_has_none():
+    nothing = [Weights(decay, 100.0, np.array([]), 1) for decay in (1e-4, 1e-2)]
+    figure = histograms([*weights(), *nothing], "colorblind")
+    figure.draw_without_rendering()
+    assert figure.axes[-1].get_title() == "100 % of the weights pruned: none is left"
+    assert not figure.axes[-1].patches
+
+
 def test_phenomenon_shows_the_noisiest_setting_and_names_its_phases():
     (axes,) = draw("figure1_phenomenon", study(), RULE).axes
     assert "40 % symmetric noise" in axes.get_title()

@@ -9,7 +9,9 @@ import torch
 
 from sdd.base.errors import CheckpointError, DataError, Divergence
 from sdd.base.files import read_record
+from sdd.data import labelling, own, preparation
 from sdd.data.facts import read_facts
+from sdd.data.settings import DatasetSpec, LabelsSpec, Noise, Validation
 from sdd.rounds import round as one_round
 from sdd.rounds import teacher_logits
 from sdd.rounds.inputs import Inputs
@@ -64,6 +66,24 @@ def tabulate(data, teacher, folder, augmentation):
         log=lambda line: None,
     )
     return folder / augmentation / "logits.json"
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory):
+    """Forty images of 8 x 8 pixels, for models whose steps would take long on others."""
+    folder = tmp_path_factory.mktemp("toys")
+    random = np.random.default_rng(0)
+    parts = {"train": 40, "test": 10}
+    arrays = {f"{part}_images": random.integers(256, size=(n, 8, 8, 1), dtype=np.uint8)
+              for part, n in parts.items()}  # fmt: skip
+    arrays |= {f"{part}_labels": np.arange(n) % 4 for part, n in parts.items()}
+    np.savez(folder / "toys.npz", **arrays)
+    known = own.survey("toys", folder / "toys.npz", None)
+    spec = DatasetSpec("toys", own=True, content=known.content)
+    preparation.prepare(spec, folder / "toys.npz", folder / "dataset.json")
+    labels = LabelsSpec(Noise("symmetric", 0.4), Validation(0.2), seed=1)
+    labelling.make(labels, folder / "dataset.json", folder / "labels.json")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +206,25 @@ def test_other_precisions_and_layouts_agree_within_noise(data, convolutional, tm
     # A standard error of the difference of two such accuracies is about a point.
     assert other.test.accuracy == pytest.approx(convolutional.test.accuracy, abs=3)
     assert other.macs == convolutional.macs
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("model", ["lenet-300-100", "vgg-2-2", "resnet18"])
+def test_a_chain_that_is_pruned_to_nothing_goes_to_its_end(toys, tmp_path, model, scope):
+    """Without a weight a network knows its biases and norms only, and guesses."""
+    recipe = replace(RECIPE, learning_rate=0.01, epochs=1, milestones=())
+    ends = []
+    for r in range(5):
+        m, lines = run(
+            toys, tmp_path, r, model=model, recipe=recipe,
+            pruning=Pruning(0.99, scope) if r else None,
+        )  # fmt: skip
+        ends.append(m.sparsity)
+    assert ends[-1] == 100.0 and m.weights_kept == 0
+    assert "no weight is left: only biases and normalisations are trained" in lines
+    teacher = tmp_path / "round04" / "metrics.json"
+    student, _ = run(toys, tmp_path / "s", chain="s", model=model, recipe=recipe, teacher=teacher)
+    assert student.weights_kept == student.weights_total
 
 
 def test_the_log_names_every_epoch(data, tmp_path):

@@ -113,7 +113,5 @@ def in_decimals(student, teacher, tau):
         q, p = ([(number(v) / number(tau)).exp() for v in row] for row in (s, t))
         q, p = ([v / sum(row) for v in row] for row in (q, p))
         total += sum(a * (a / b).ln() for a, b in zip(p, q, strict=True)) * number(tau) ** 2
-        gradient.append(
-            [(b - a) * number(tau) / len(student) for a, b in zip(p, q, strict=True)]
-        )
+        gradient.append([(b - a) * number(tau) / len(student) for a, b in zip(p, q, strict=True)])
     return total / len(student), gradient

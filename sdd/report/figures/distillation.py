@@ -13,7 +13,7 @@ from sdd.report.lines import line, seeds
 from sdd.report.material import Material
 from sdd.report.naming import noise_name
 from sdd.report.panels import label_left, legend, over_sparsity
-from sdd.report.sparsity_axis import spread
+from sdd.report.sparsity_axis import place
 from sdd.report.style import looks
 
 TEACHER = "the teacher's own curve"
@@ -24,7 +24,7 @@ def draw(material: Material) -> Figure:
     if not groups:
         raise ValueError("figure5_distillation compares students with and without a teacher")
     alone, dense, best = looks(["vanilla", "dense", "best"], material.palette).values()
-    figure, panels = over_sparsity(len(groups))
+    figure, panels = over_sparsity(len(groups), material.rounds)
     for axes, group in zip(panels, groups, strict=True):
         for setting, look, label in (
             (group.vanilla, alone, "student alone"),
@@ -49,7 +49,7 @@ def _show_teacher(axes: Axes, group: Distilled, rounds: pd.DataFrame) -> None:
     if group.teacher_model != group.model and len(teacher):
         own = curve(teacher, "test_accuracy")
         axes.plot(
-            spread(own["sparsity"]), own["mean"], color="0.6", linewidth=0.8, zorder=1,
+            place(axes, own["sparsity"]), own["mean"], color="0.6", linewidth=0.8, zorder=1,
             label=TEACHER,
         )  # fmt: skip
 

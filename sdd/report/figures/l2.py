@@ -17,7 +17,7 @@ def draw(material: Material) -> Figure:
     if not groups:
         raise ValueError("figure3_l2 compares weight decays; no setting has more than one")
     by_noise = looks(sorted(material.rounds.noise.unique()), material.palette)
-    figure, panels = over_sparsity(len(groups))
+    figure, panels = over_sparsity(len(groups), material.rounds)
     for axes, ((model, dataset), some) in zip(panels, groups.items(), strict=True):
         for group in some:
             color, _, marker = by_noise[group.noise]

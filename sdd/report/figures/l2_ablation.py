@@ -30,7 +30,7 @@ def draw(material: Material) -> Figure:
         pair = grid[2 * block : 2 * block + 2, column]
         for axes, quantity in zip(pair, ("loss", "accuracy"), strict=True):
             axes.set_visible(True)
-            spread_sparsity(axes)
+            spread_sparsity(axes, material.rounds)
             for weight_decay, setting in group.groupby("weight_decay"):
                 label = f"λ = {weight_decay:g}"
                 line(axes, setting, f"test_{quantity}", by_lambda[weight_decay], label)

@@ -9,7 +9,7 @@ from sdd.report.lines import line, seeds
 from sdd.report.material import Material
 from sdd.report.naming import noise_name
 from sdd.report.panels import label_left, legend, over_sparsity
-from sdd.report.sparsity_axis import spread
+from sdd.report.sparsity_axis import place
 from sdd.report.style import looks
 
 MARKERS = {PAPER: "D", HE: "h"}  # of what others have measured
@@ -22,14 +22,14 @@ def draw(material: Material) -> Figure:
         raise ValueError("figure2_occurrence shows chains without a teacher; there are none")
     by_noise = looks(sorted(rounds.noise.unique()), material.palette)
     groups = list(vanilla.groupby(["model", "dataset"]))
-    figure, panels = over_sparsity(len(groups))
+    figure, panels = over_sparsity(len(groups), rounds)
     for axes, ((model, dataset), group) in zip(panels, groups, strict=True):
         for noise, setting in group.groupby("noise"):
             line(axes, setting, "test_accuracy", by_noise[noise], noise_name(noise))
             for source, points in read_off(dataset, noise, model):
                 x, y = np.transpose(points)
                 axes.plot(
-                    spread(x), y, linestyle="none", marker=MARKERS[source], markersize=5,
+                    place(axes, x), y, linestyle="none", marker=MARKERS[source], markersize=5,
                     markerfacecolor="none", markeredgecolor=by_noise[noise].color, alpha=0.6,
                     zorder=4, clip_on=False, label=source,
                 )  # fmt: skip

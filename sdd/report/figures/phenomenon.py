@@ -11,13 +11,13 @@ from sdd.report.lines import line, seeds
 from sdd.report.material import Material
 from sdd.report.naming import noise_name
 from sdd.report.panels import legend, over_sparsity
-from sdd.report.sparsity_axis import spread
+from sdd.report.sparsity_axis import place
 from sdd.report.style import looks
 
 
 def draw(material: Material) -> Figure:
     chosen = _noisiest(material.rounds)
-    figure, (axes,) = over_sparsity(1, height=2.7)
+    figure, (axes,) = over_sparsity(1, chosen, height=2.7)
     test, train = looks(["test", "train"], material.palette).values()
     line(axes, chosen, "test_accuracy", test, "test")
     line(axes, chosen, "train_accuracy", train, "training (its noisy labels)")
@@ -46,7 +46,7 @@ def _noisiest(rounds: pd.DataFrame) -> pd.DataFrame:
 def _show_phases(axes: Axes, chosen: pd.DataFrame, tolerance: float) -> None:
     """Shades the phases of the mean curves, and marks where interpolation ends."""
     test, train = (curve(chosen, f"{kind}_accuracy")["mean"] for kind in ("test", "train"))
-    x = spread(curve(chosen, "test_accuracy")["sparsity"])
+    x = place(axes, curve(chosen, "test_accuracy")["sparsity"])
     edges = np.concatenate([x[:1], (x[1:] + x[:-1]) / 2, x[-1:]])
     for index, (name, stretch) in enumerate(vars(phases(test, train, tolerance)).items()):
         if stretch:

@@ -60,7 +60,9 @@ def histograms(entries: Sequence[Weights], palette: str | None) -> Figure:
         raise ValueError("figure4_weights has no weights to show")
     sparsities = sorted({round(entry.sparsity, 1) for entry in entries})
     by_lambda = looks(sorted({entry.weight_decay for entry in entries}), palette)
-    reach = max(np.quantile(np.abs(entry.values), 0.999) for entry in entries)
+    # A round may have been pruned to nothing.
+    reach = max((np.quantile(np.abs(e.values), 0.999) for e in entries if e.values.size), default=0)
+    reach = reach or 1.0
     edges = np.linspace(-reach, reach, 122)
     figure, panels = grid(len(sparsities))
     for axes, sparsity in zip(panels, sparsities, strict=True):
@@ -70,13 +72,14 @@ def histograms(entries: Sequence[Weights], palette: str | None) -> Figure:
                 for entry in entries
                 if (entry.weight_decay, round(entry.sparsity, 1)) == (weight_decay, sparsity)
             ]
-            if shown:
+            if any(values.size for values in shown):
                 seaborn.histplot(
                     x=np.concatenate(shown), bins=edges, stat="density", element="step",
                     color=look.color, linestyle=look.dash, alpha=0.25,
                     label=f"λ = {weight_decay:g}", ax=axes,
                 )  # fmt: skip
-        axes.set_title(f"{sparsity:g} % of the weights pruned" if sparsity else "unpruned")
+        title = f"{sparsity:g} % of the weights pruned" if sparsity else "unpruned"
+        axes.set_title(title if axes.patches else f"{title}: none is left")
         axes.set(xlabel="weight", ylabel="")
         axes.set_xlim(-reach, reach)
         axes.set_yscale("log")
