@@ -7,18 +7,29 @@ from torch import nn
 
 from sdd.base import layout
 from sdd.base.errors import CheckpointError
+from sdd.base.names import load
 from sdd.base.seeds import derive_seed
 from sdd.data.facts import DatasetFacts
-from sdd.models.build import build
+from sdd.models.build import build, seeded
 from sdd.sparsity.checkpoint import read_checkpoint
 from sdd.sparsity.masks import Masks
+from sdd.study.methods import INITIALISATIONS
 from sdd.study.metrics import read_metrics
 from sdd.study.settings import Recipe
 from sdd.study.specs import RoundSpec
 
 
-def build_network(spec: RoundSpec, facts: DatasetFacts) -> nn.Module:
-    """The untrained network of a round's `spec`, for images of a data set with these `facts`."""
+def new_network(spec: RoundSpec, facts: DatasetFacts) -> nn.Module:
+    """What a chain starts from: the untrained network, its weights drawn as its recipe says."""
+    model = _built(spec, facts)
+    name = spec.recipe.initialisation
+    with seeded(derive_seed(spec.seed, "initial weights", name)):
+        load(INITIALISATIONS[name])(model)
+    return model
+
+
+def _built(spec: RoundSpec, facts: DatasetFacts) -> nn.Module:
+    """The network of a round's `spec`, for images of a data set with these `facts`."""
     channels, size, _ = facts.shape
     return build(
         spec.model,
@@ -34,7 +45,7 @@ def read_network(path: Path, facts: DatasetFacts, device: torch.device) -> tuple
     """A finished round's network and masks, from its metrics at `path` and the weights beside."""
     metrics = read_metrics(path)
     state, masks = read_checkpoint(layout.data_of(path), metrics.weights_sha256)
-    model = build_network(metrics.spec, facts)
+    model = _built(metrics.spec, facts)
     try:
         model.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()})
     except RuntimeError as error:

@@ -26,7 +26,7 @@ from sdd.machine.devices import device_name
 from sdd.machine.energy import EnergyMeter
 from sdd.machine.reading import EnergyReading
 from sdd.rounds.inputs import Inputs
-from sdd.rounds.network import build_network, place_network, read_network
+from sdd.rounds.network import new_network, place_network, read_network
 from sdd.rounds.objective import objective_of
 from sdd.rounds.resume import Sidecar
 from sdd.sparsity import masks as sparsity
@@ -143,7 +143,7 @@ class Start:
 def start(spec: RoundSpec, inputs: Inputs, facts: DatasetFacts, device: torch.device) -> Start:
     """A new model, or that of the round before: pruned, and set back as the retraining says."""
     if inputs.parent is None:
-        model = build_network(spec, facts)
+        model = new_network(spec, facts)
         macs = count(copy.deepcopy(model), facts.shape)
         model = place_network(model, spec.recipe, device)
         return Start(model, sparsity.dense_masks(model), macs, ())

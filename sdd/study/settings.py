@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from sdd.base.fields import STRICT, Count, NotNegative, Positive, ProperShare, Share, setting
 from sdd.base.records import to_dict
-from sdd.study.methods import CRITERIA
+from sdd.study.methods import CRITERIA, INITIALISATIONS
 
 # Augmentation flips an image or not, pads it by so many zeros, and crops it at an offset an axis.
 PADDING = 4  # pixels
@@ -22,7 +22,7 @@ OUTCOMES = {"none": 1, "flip-crop": FLIP_CROPS}  # in how many ways an augmentat
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one round is trained: optimizer, schedule, epochs, batch, augmentation."""
+    """How one round is trained: optimizer, schedule, epochs, batch, augmentation, first weights."""
 
     __pydantic_config__ = STRICT
 
@@ -56,6 +56,12 @@ class Recipe:
     )
     channels_last: bool = setting(
         "Whether images and convolutions are laid out with channels last.", False
+    )
+    initialisation: str = setting(
+        f"What the first weights are drawn from: {', '.join(INITIALISATIONS)} (default: as torch "
+        "does; kaiming-normal: convolutions from Kaiming's normal distribution, fan_out, ReLU).",
+        "default",
+        enum=list(INITIALISATIONS),
     )
 
     @property

@@ -15,7 +15,7 @@ from sdd.data.settings import DatasetSpec, LabelsSpec
 from sdd.study.chains import Chain, Teacher
 from sdd.study.config import MOST_ROUNDS, RUN_KEYS, Request, StudyConfig
 from sdd.study.grids import expand
-from sdd.study.methods import CRITERIA, RETRAININGS
+from sdd.study.methods import CRITERIA, INITIALISATIONS, RETRAININGS
 from sdd.study.settings import OUTCOMES
 from sdd.study.specs import RoundSpec, TeacherLogitsSpec
 
@@ -141,7 +141,8 @@ class Study:
         return LabelsSpec(chain.noise, self.config.validation, chain.seed, chain.data.subset, code)
 
     def round_spec(self, chain: Chain, round: int) -> RoundSpec:
-        modules = ["sdd.stages.train_round", chain.builder]
+        drawn = names.module(INITIALISATIONS[chain.recipe.initialisation])
+        modules = ["sdd.stages.train_round", chain.builder, drawn]
         if chain.teacher:
             modules.append(chain.teacher.chain.builder)
         if round > 0:

@@ -65,5 +65,12 @@ def test_its_commands_can_be_given(extended, command):
 
 def test_editors_complete_what_was_added(extended):
     schema = extended.sdd("schema")
-    for name in ("small-digits", "to-zero", "mlp-<width>", "relative-magnitude", "shrinking"):
+    for name in (
+        "small-digits",
+        "to-zero",
+        "mlp-<width>",
+        "relative-magnitude",
+        "orthogonal",
+        "shrinking",
+    ):
         assert name in schema

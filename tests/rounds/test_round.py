@@ -208,6 +208,22 @@ def test_other_precisions_and_layouts_agree_within_noise(data, convolutional, tm
     assert other.macs == convolutional.macs
 
 
+def test_a_chain_starts_from_what_its_recipe_says(toys, tmp_path):
+    """After a single step too short to move a weight."""
+    still = replace(RECIPE, learning_rate=1e-30, weight_decay=0.0, epochs=1, milestones=())
+    states = []
+    for name in ("default", "kaiming-normal"):
+        folder = tmp_path / name
+        metrics, _ = run(toys, folder, model="vgg-2-2", recipe=replace(still, initialisation=name))
+        path = folder / "round00" / "model.safetensors"
+        states.append(read_checkpoint(path, metrics.weights_sha256)[0])
+    plain, kaiming = states
+    same = {name for name in plain if np.allclose(plain[name], kaiming[name], atol=1e-20)}
+    convolutions = {name for name in plain if plain[name].ndim == 4}
+    assert not same & convolutions
+    assert {name for name in plain if not name.endswith(("mean", "var"))} - convolutions <= same
+
+
 @pytest.mark.parametrize("scope", ["global", "layer"])
 @pytest.mark.parametrize("model", ["lenet-300-100", "vgg-2-2", "resnet18"])
 def test_a_chain_that_is_pruned_to_nothing_goes_to_its_end(toys, tmp_path, model, scope):

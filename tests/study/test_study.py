@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -217,6 +218,18 @@ def test_seeds_of_different_purposes_differ_and_stay():
     several = {derive_seed(s, p, r) for s in (1, 2) for p in ("noise", "batches") for r in range(5)}
     assert len(several) == 20
     assert all(0 <= seed < 2**63 for seed in several)
+
+
+def test_the_first_weights_belong_to_the_recipe_and_to_the_code_but_to_no_path(config):
+    config["recipes"]["lenet-300-100"].pop("initialisation")
+    usual = build(config)
+    config["recipes"]["lenet-300-100"]["initialisation"] = "kaiming-normal"
+    other = build(config)
+    assert list(other.chains) == list(usual.chains)
+    path = next(iter(usual.chains))
+    specs = [study.chains[path].spec(0) for study in (usual, other)]
+    assert [spec.recipe.initialisation for spec in specs] == ["default", "kaiming-normal"]
+    assert specs[1].follows(replace(specs[0], round=-1)) == ["recipe"]
 
 
 def test_learning_rates_of_the_schedules():

@@ -1,0 +1,33 @@
+"""What a new model's weights are drawn from: each initialisation is a function.
+
+It gets the model as torch's layers, or the model itself, have drawn it, and draws in place what it
+wants otherwise, from torch's own generator. Initialisations are named in `sdd.study.methods`.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from sdd.base.errors import StudyError
+
+Initialisation = Callable[[nn.Module], None]
+
+
+def default(model: nn.Module) -> None:
+    """As it is: torch's, uniform for convolutions and linear layers."""
+
+
+def kaiming_normal(model: nn.Module) -> None:
+    """Convolutions from Kaiming's normal distribution (fan_out, ReLU), as the paper's ResNet-18.
+
+    Everything else stays as it is: linear layers, biases, and norms at 1 and 0. He et al. draw
+    linear layers so too, and the scale of a batch norm from [0, 1].
+    """
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    if not convolutions:
+        raise StudyError(
+            "initialisation: kaiming-normal draws the weights of convolutions, and this model has "
+            "none. Take default in its recipe."
+        )
+    for layer in convolutions:
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
