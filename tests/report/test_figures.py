@@ -189,7 +189,7 @@ def test_weights_of_a_round_that_has_none():
     figure = histograms([*weights(), *nothing], "colorblind")
     figure.draw_without_rendering()
     assert figure.axes[-1].get_title() == "100 % of the weights pruned: none is left"
-    assert not figure.axes[-1].patches
+    assert not figure.axes[-1].has_data()
 
 
 def test_phenomenon_shows_the_noisiest_setting_and_names_its_phases():

@@ -32,8 +32,9 @@ from sdd.training.samples import Samples
 
 STUDIES = sorted((ROOT / "workflow" / "studies").glob("*.yaml"))
 FOLDER = os.environ.get("SDD_DATA")
-# Losses of half of the steps above so many times guessing's: a single batch of 16 may be far off.
-HOPELESS = 10
+# A loss of so many times guessing's is no step too long, from which a training comes back: in the
+# first steps on 16 images, ResNet-18 has been at 20 times, the VGG-like network at 400 and more.
+HOPELESS = 100
 
 DIVERGES = pytest.mark.xfail(
     strict=True,
@@ -101,9 +102,10 @@ def losses_of(case: Case, samples: Samples, labels: torch.Tensor, batch: int) ->
 
 
 def assert_trains(losses: list[float], classes: int) -> None:
-    guessing, last = math.log(classes), losses[-len(losses) // 4 :]
-    assert statistics.median(losses) < HOPELESS * guessing
-    assert sum(last) / len(last) < guessing
+    guessing = math.log(classes)
+    assert max(losses) < HOPELESS * guessing
+    # The median, since now and then a batch of a high learning rate is far off.
+    assert statistics.median(losses[-len(losses) // 3 :]) < guessing
 
 
 def once(cases: list[Case]) -> list[Case]:

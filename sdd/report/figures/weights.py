@@ -66,6 +66,7 @@ def histograms(entries: Sequence[Weights], palette: str | None) -> Figure:
     edges = np.linspace(-reach, reach, 122)
     figure, panels = grid(len(sparsities))
     for axes, sparsity in zip(panels, sparsities, strict=True):
+        left = any(e.values.size for e in entries if round(e.sparsity, 1) == sparsity)
         for weight_decay, look in by_lambda.items():
             shown = [
                 entry.values
@@ -79,7 +80,7 @@ def histograms(entries: Sequence[Weights], palette: str | None) -> Figure:
                     label=f"λ = {weight_decay:g}", ax=axes,
                 )  # fmt: skip
         title = f"{sparsity:g} % of the weights pruned" if sparsity else "unpruned"
-        axes.set_title(title if axes.patches else f"{title}: none is left")
+        axes.set_title(title if left else f"{title}: none is left")
         axes.set(xlabel="weight", ylabel="")
         axes.set_xlim(-reach, reach)
         axes.set_yscale("log")
