@@ -144,6 +144,7 @@ def row(
         "co2_g": _grams(metrics.energy, intensity),
         "energy_method": metrics.energy.method,
         "device": metrics.device,
+        "instruction_set": metrics.instruction_set,
     }
 
 

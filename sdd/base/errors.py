@@ -25,6 +25,10 @@ class DeviceError(SddError):
     """The device that was asked for is not there."""
 
 
+class OutOfMemory(SddError):
+    """A training needs more memory than its GPU or its machine has."""
+
+
 class Divergence(SddError):
     """A training's loss left the finite numbers."""
 

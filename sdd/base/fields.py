@@ -7,16 +7,17 @@ were checked, read the same classes without it.
 import dataclasses
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
-# What no sensible setting exceeds, so that a slip of the keyboard is told from a wish.
-Count = Annotated[int, Ge(1), Le(10**9)]
-Positive = Annotated[float, Gt(0), Le(1e9)]
-NotNegative = Annotated[float, Ge(0), Le(1e9)]
+# What no sensible setting exceeds, so that a slip of the keyboard is told from a wish. Every number
+# has such a bound, and its description says it; so have texts, lists and dictionaries.
+MOST_LISTED = 1000  # values in a list, or entries in a dictionary
+WeightDecay = Annotated[float, Ge(0), Le(1000)]
 Share = Annotated[float, Ge(0), Le(1)]
 ProperShare = Annotated[float, Gt(0), Lt(1)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
+Text = Annotated[str, MaxLen(4096)]  # a path
 
 # Unknown keys are errors, and 1 is no truth value; everything is what it says.
 STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False}

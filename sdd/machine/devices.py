@@ -250,3 +250,16 @@ def device_name(device: torch.device) -> str:
     import torch
 
     return torch.cuda.get_device_name(device)
+
+
+def instruction_set(device: torch.device) -> str:
+    """What rounds its numbers: AVX512 and AVX2 give other bits for the same training.
+
+    What torch uses of the processor (ATEN_CPU_CAPABILITY may hold it down), or the GPU's compute
+    capability.
+    """
+    import torch
+
+    if device.type == "cpu":
+        return torch.backends.cpu.get_cpu_capability()
+    return "sm_{}{}".format(*torch.cuda.get_device_capability(device))

@@ -64,7 +64,7 @@ class Sidecar:
         tensors = load(payload)
         facts = json.loads(tensors.pop(FACTS).numpy().tobytes()) if FACTS in tensors else {}
         if facts.get("stamp") != canonical(self.stamp):
-            self.log(f"{self.path} is of another config, code or version: starts over")
+            self.log(f"{self.path} is of another config, code, version or processor: starts over")
             return None
         history = tuple(from_dict(Epoch, epoch) for epoch in facts["history"])
         self.log(f"goes on after epoch {len(history)}, from {self.path}")

@@ -22,7 +22,7 @@ from sdd.base.seeds import derive_seed
 from sdd.data.arrays import Arrays, read_dataset
 from sdd.data.facts import DatasetFacts, read_facts, read_label_facts
 from sdd.data.labels import ChainLabels, read_labels
-from sdd.machine.devices import device_name
+from sdd.machine.devices import device_name, instruction_set
 from sdd.machine.energy import EnergyMeter
 from sdd.machine.reading import EnergyReading
 from sdd.rounds.inputs import Inputs
@@ -77,6 +77,7 @@ def run(
         "spec": spec.to_dict(),
         "inputs": asdict(hashes),
         "device": device_name(device),
+        "instruction_set": instruction_set(device),
         "torch": str(torch.__version__),
     }
     kept = Sidecar(sidecar, stamp, save_every, log, orphaned)
@@ -300,6 +301,7 @@ def record(
         threads=torch.get_num_threads(),
         versions={"python": platform.python_version(), "torch": str(torch.__version__)},
         weights_sha256=digest,
+        instruction_set=instruction_set(data.device),
     )
 
 

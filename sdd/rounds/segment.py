@@ -22,6 +22,7 @@ from sdd.base.files import sha256
 from sdd.base.layout import ChainState
 from sdd.base.ownership import Claim, Run
 from sdd.machine.devices import Lease
+from sdd.machine.memory import enough_memory, smaller
 from sdd.rounds.inputs import Inputs
 from sdd.study.metrics import RoundMetrics, Score, read_metrics, write_metrics
 from sdd.study.specs import RoundSpec
@@ -147,16 +148,20 @@ class Job:
             def write(line: str) -> None:
                 print(line, file=file, flush=True)
 
-            metrics = round.run(
-                spec,
-                inputs,
-                output=output,
-                device=self.lease.device(write),
-                sidecar=self.aside.sidecar(spec.round),
-                save_every=self.save_every,
-                log=write,
-                orphaned=self.orphaned,
-            )
+            device = self.lease.device(write)
+            changes = smaller(spec.recipe.batch_size, spec.recipe.precision)
+            what, on_gpu = f"{spec.chain}, round {spec.round}", device.type != "cpu"
+            with enough_memory(what, on_gpu, self.lease.sharing, changes):
+                metrics = round.run(
+                    spec,
+                    inputs,
+                    output=output,
+                    device=device,
+                    sidecar=self.aside.sidecar(spec.round),
+                    save_every=self.save_every,
+                    log=write,
+                    orphaned=self.orphaned,
+                )
             write(summary(metrics))
         return metrics
 
@@ -226,6 +231,7 @@ def _leave_out(
         history=(),
         energy=replace(before.energy, energy_kwh=0.0, co2_g=0.0, method="nothing trained"),
         weights_sha256=write_checkpoint(layout.data_of(path), {}, {}),
+        instruction_set=None,
     )
     write_metrics(path, metrics)
     log.write_text(summary(metrics) + "\n", "utf-8")

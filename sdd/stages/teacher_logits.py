@@ -4,6 +4,7 @@ import argparse
 from functools import partial
 
 from sdd.machine.devices import Lease
+from sdd.machine.memory import enough_memory
 from sdd.rounds import teacher_logits
 from sdd.stages import arguments as common
 from sdd.study.specs import TeacherLogitsSpec
@@ -17,12 +18,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     with args.log.open("w", encoding="utf-8") as file, Lease(args.device, args.sharing) as lease:
         log = partial(print, file=file, flush=True)
-        teacher_logits.make(
-            TeacherLogitsSpec.from_dict(args.spec),
-            dataset=args.dataset,
-            labels=args.labels,
-            teacher=args.teacher,
-            output=args.output,
-            device=lease.device(log),
-            log=log,
-        )
+        device = lease.device(log)
+        # Its batches are of one size; a student beside its teacher needs no table of logits.
+        changes = ("precision: bfloat16 in the teacher's recipe", "distillation.largest_table: 0")
+        what, on_gpu = f"the logits of {args.teacher}", device.type != "cpu"
+        with enough_memory(what, on_gpu, args.sharing, changes):
+            teacher_logits.make(
+                TeacherLogitsSpec.from_dict(args.spec),
+                dataset=args.dataset,
+                labels=args.labels,
+                teacher=args.teacher,
+                output=args.output,
+                device=device,
+                log=log,
+            )

@@ -7,15 +7,15 @@ read the same classes from values that were checked.
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, MaxLen
 
 from sdd.base.fields import (
     STRICT,
-    NotNegative,
-    Positive,
     Rate,
     Seed,
     Share,
+    Text,
+    WeightDecay,
     axis,
     setting,
 )
@@ -25,15 +25,15 @@ from sdd.data.noise_kinds import KINDS
 from sdd.data.settings import Validation
 from sdd.models import names
 from sdd.study.methods import RETRAININGS
-from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
+from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe, Temperature
 
 NAME = "^[a-z0-9][a-z0-9_-]{0,79}$"  # of studies and experiments: they become folders
 _KINDS = "; ".join(f"{name} ({kind.meaning})" for name, kind in KINDS.items())
 _HUMAN = "; ".join(f"{', '.join(kinds)} ({name})" for name, kinds in human_kinds().items())
 
 MOST_ROUNDS = 1000  # of a chain
+MOST_CHAINS = 10_000  # of a study
 
-Temperature = Annotated[float, Gt(0), Le(1e4)]
 Minutes = Annotated[int, Ge(1), Le(10**6)]
 Megabytes = Annotated[int, Ge(1), Le(10**9)]
 
@@ -63,8 +63,8 @@ class TeacherGrid:
     round: tuple[Literal["best", "dense"], ...] = axis(
         "Which round teaches: best (validation accuracy) or dense (round 0); one, or a list."
     )
-    weight_decay: NotNegative | None = setting(
-        "The weight decay of the teacher, at least 0, where its experiment has several.", None
+    weight_decay: WeightDecay | None = setting(
+        "The weight decay of the teacher, 0 to 1,000, where its experiment has several.", None
     )
 
 
@@ -87,8 +87,8 @@ class Experiment:
         "channels in the first of delta blocks, such as vgg-5-5), or one of your own.",
         examples=list(names.MODELS),
     )
-    weight_decay: tuple[NotNegative, ...] = axis(
-        "The paper's lambda, at least 0; one, or a list. Default, the recipe's.", ()
+    weight_decay: tuple[WeightDecay, ...] = axis(
+        "The paper's lambda, 0 to 1,000; one, or a list. Default, the recipe's.", ()
     )
     teacher: TeacherGrid | None = setting(
         "Distil from a round of another experiment's chain on the same data, noise and seed.", None
@@ -99,11 +99,13 @@ class Experiment:
         (),
     )
     temperature: tuple[Temperature, ...] = axis(
-        "Temperature of the distillation, above 0; one, or a list. Default, "
+        "Temperature of the distillation, 0.01 to 10,000; one, or a list. Default, "
         "distillation.temperature.",
         (),
     )
-    seeds: tuple[Seed, ...] = setting("Seeds of this experiment. Default, the study's.", ())
+    seeds: tuple[Seed, ...] = setting(
+        f"Seeds of this experiment, 0 to {2**63 - 1:,}. Default, the study's.", ()
+    )
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ class DistillationSettings(Distillation):
 
     __pydantic_config__ = STRICT
 
-    largest_table: NotNegative = setting(
-        "GB that a file of teacher logits may have, at least 0; where it would be larger, the "
+    largest_table: Annotated[float, Ge(0), Le(1e6)] = setting(
+        "GB that a file of teacher logits may have, 0 to 1,000,000; where it would be larger, the "
         "teacher runs beside its student in every epoch.",
         4.0,
     )
@@ -158,7 +160,7 @@ class Data:
 
     __pydantic_config__ = STRICT
 
-    folder: str | None = setting(
+    folder: Text | None = setting(
         "A folder that already holds the files of the data sets; null to download them.", None
     )
 
@@ -169,9 +171,9 @@ class Request:
 
     __pydantic_config__ = STRICT
 
-    minutes: Minutes | None = setting("Minutes that one round may take, at least 1.", None)
+    minutes: Minutes | None = setting("Minutes that one round may take, 1 to 1,000,000.", None)
     memory_mb: Megabytes | None = setting(
-        "Megabytes of the machine's memory (not the GPU's) for a job, at least 1.", None
+        "Megabytes of the machine's memory (not the GPU's) for a job, 1 to 1,000,000,000.", None
     )
 
 
@@ -181,12 +183,12 @@ class DataEntry:
 
     __pydantic_config__ = STRICT
 
-    file: str | None = setting(
+    file: Text | None = setting(
         "An .npz file of your own with train_images, train_labels, test_images and test_labels; "
         "null for a folder, or for a known data set.",
         None,
     )
-    folder: str | None = setting(
+    folder: Text | None = setting(
         "A folder of images of your own, with train/ and test/ and in each a folder for every "
         "class; null for a file, or for a known data set.",
         None,
@@ -195,8 +197,8 @@ class DataEntry:
         "Pixels a side, 1 to 1,024, to which the images of a folder are scaled.", None
     )
     train_images: Annotated[int, Ge(2), Le(10**9)] | None = setting(
-        "How many of the training images are used, stratified by class, the same for every seed; "
-        "null for all.",
+        "How many of the training images are used, 2 to 1,000,000,000, stratified by class, the "
+        "same for every seed; null for all.",
         None,
     )
 
@@ -207,7 +209,7 @@ class OwnModel:
 
     __pydantic_config__ = STRICT
 
-    build: str = setting(
+    build: Annotated[str, MaxLen(200)] = setting(
         "Where its function lies, my_package.my_module:my_net, in a module beside the Snakefile, "
         "in the working directory, or installed. my_net(channels, size, classes) returns a torch "
         "module that maps images [N, channels, size, size] to logits [N, classes].",
@@ -221,8 +223,9 @@ class EnergySettings:
 
     __pydantic_config__ = STRICT
 
-    carbon_intensity: Positive | None = setting(
-        "Grams of CO2 a kWh of your electricity, above 0; null for what carbontracker assumes.",
+    carbon_intensity: Annotated[float, Gt(0), Le(1e4)] | None = setting(
+        "Grams of CO2 a kWh of your electricity, above 0, at most 10,000; null for what "
+        "carbontracker assumes.",
         None,
     )
 
@@ -261,8 +264,8 @@ class StudyConfig:
         pattern=NAME,
     )
     seeds: tuple[Seed, ...] = setting(
-        "A list of seeds, integers of at least 0, each once; every experiment runs once for each. "
-        "A seed fixes noise, initial weights and batch order.",
+        f"A list of seeds, integers from 0 to {2**63 - 1:,}, each once; every experiment runs "
+        "once for each. A seed fixes noise, initial weights and batch order.",
         uniqueItems=True,
         minItems=1,
     )
@@ -295,11 +298,11 @@ class StudyConfig:
     )
     data: Data = _run("Where data sets come from.", Data())
     rounds_per_job: Annotated[int, Ge(1), Le(10_000)] = _run(
-        "Rounds of a chain that one job trains in a row, at least 1.", 1
+        "Rounds of a chain that one job trains in a row, 1 to 10,000.", 1
     )
     save_every: Annotated[int, Ge(0), Le(10**6)] = _run(
-        "Seconds between two savings of a training's state, at least 0; a killed job goes on from "
-        "the last.",
+        "Seconds between two savings of a training's state, 0 to 1,000,000; a killed job goes on "
+        "from the last.",
         60,
     )
     cluster: dict[str, Request] = _run(
@@ -311,7 +314,7 @@ class StudyConfig:
         "Device of the trainings: auto (CUDA where there is one), cpu, or cuda.", "auto"
     )
     trainings_per_gpu: Annotated[int, Ge(1), Le(1000)] = _run(
-        "Trainings that share a GPU, at least 1.", 1
+        "Trainings that share a GPU, 1 to 1,000.", 1
     )
     energy: EnergySettings = setting("Energy and CO2.", EnergySettings())
     figures: FigureSettings = setting("How the figures look.", FigureSettings())

@@ -6,18 +6,20 @@ names the key and what is allowed.
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
 
 from sdd.base.errors import StudyError
+from sdd.base.names import listed
 from sdd.data.datasets import Dataset, human_kinds
 from sdd.data.noise_kinds import KINDS
 from sdd.data.noise_maps import MISTAKEN
 from sdd.data.settings import Noise
 from sdd.models import names
 from sdd.study.chains import Chain, Teacher
-from sdd.study.config import Experiment, NoiseGrid, StudyConfig, TeacherGrid
+from sdd.study.config import MOST_CHAINS, Experiment, NoiseGrid, StudyConfig, TeacherGrid
 from sdd.study.settings import Distillation, Pruning, Recipe
 
 Grids = dict[str, tuple[Chain, ...]]
@@ -25,6 +27,7 @@ Grids = dict[str, tuple[Chain, ...]]
 
 def expand(config: StudyConfig, datasets: Mapping[str, Dataset]) -> Grids:
     """The chains of every experiment by its name; a teacher's comes before its students'."""
+    _refuse_too_many(config)
     grids: Grids = {}
     for index, experiment in enumerate(config.experiments):
         if experiment.name in grids:
@@ -38,6 +41,24 @@ def expand(config: StudyConfig, datasets: Mapping[str, Dataset]) -> Grids:
         )
     _refuse_shared_paths(itertools.chain.from_iterable(grids.values()))
     return grids
+
+
+def _refuse_too_many(config: StudyConfig) -> None:
+    """A grid grows by every list: one that nobody means would be counted for hours."""
+    total = 0
+    for index, experiment in enumerate(config.experiments):
+        noise, teacher = experiment.noise, experiment.teacher
+        lists = (
+            experiment.dataset, noise.rate, noise.labels, experiment.model,
+            experiment.weight_decay, teacher.round if teacher else (), experiment.alpha,
+            experiment.temperature, experiment.seeds or config.seeds,
+        )  # fmt: skip
+        total += math.prod(max(1, len(values)) for values in lists)
+        if total > MOST_CHAINS:
+            raise StudyError(
+                f"experiments[{index}] ({experiment.name}): with its grid the study has {total:,} "
+                f"chains; {MOST_CHAINS:,} is the limit. Shorten its lists, or make several studies."
+            )
 
 
 def _chains(
@@ -142,7 +163,7 @@ def _known(key: str, name: str, datasets: Mapping[str, Dataset]) -> Dataset:
         close = get_close_matches(name, datasets, 1)
         meant = f" Did you mean {close[0]}?" if close else ""
         raise StudyError(
-            f"{key}.dataset: {name[:80]!r} is not known.{meant} There are: {', '.join(datasets)}. "
+            f"{key}.dataset: {name[:80]!r} is not known.{meant} There are: {listed(datasets)}. "
             "One of your own is an entry under datasets."
         )
     return datasets[name]
@@ -168,7 +189,7 @@ def _recipe(key: str, model: str, recipes: dict[str, Recipe]) -> Recipe:
     if model not in recipes:
         raise StudyError(
             f"{key}.model: there is no recipe for {model!r}. Add recipes.{model} to the config; "
-            f"there are recipes for {', '.join(sorted(recipes))}."
+            f"there are recipes for {listed(sorted(recipes))}."
         )
     recipe = recipes[model].used
     late = [m for m in recipe.milestones if m >= recipe.epochs]
@@ -183,9 +204,9 @@ def _recipe(key: str, model: str, recipes: dict[str, Recipe]) -> Recipe:
 def _teacher_chain(key: str, teacher: TeacherGrid, student: Chain, earlier: Grids) -> Chain:
     if teacher.experiment not in earlier:
         raise StudyError(
-            f"{key}.teacher.experiment: {teacher.experiment!r} is not an experiment above this one "
-            "(a teacher comes before its students and cannot teach itself). There "
-            + (f"are: {', '.join(earlier)}." if earlier else "is none above.")
+            f"{key}.teacher.experiment: {teacher.experiment[:80]!r} is not an experiment above "
+            "this one (a teacher comes before its students and cannot teach itself). There "
+            + (f"are: {listed(earlier)}." if earlier else "is none above.")
         )
     same = [
         c
@@ -195,7 +216,7 @@ def _teacher_chain(key: str, teacher: TeacherGrid, student: Chain, earlier: Grid
     ]
     if len(same) != 1:
         decay = teacher.weight_decay
-        found = f"{len(same)} chains: {', '.join(c.objective for c in same)}" if same else "none"
+        found = f"{len(same)} chains: {listed(c.objective for c in same)}" if same else "none"
         raise StudyError(
             f"{key}.teacher: experiment {teacher.experiment!r} must hold exactly one chain on "
             f"{student.data.title}, {student.noise.name}, seed {student.seed}"

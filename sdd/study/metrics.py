@@ -83,6 +83,8 @@ class RoundMetrics:
     threads: int | None
     versions: dict[str, str]
     weights_sha256: str
+    # Whose roundings the bits have: None in metrics from before it was written down.
+    instruction_set: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self) | {"spec": self.spec.to_dict()}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from sdd.base.fields import STRICT, Count, NotNegative, Positive, ProperShare, Share, setting
+from sdd.base.fields import STRICT, ProperShare, Share, WeightDecay, setting
 from sdd.base.records import to_dict
 from sdd.study.methods import CRITERIA, INITIALISATIONS
 
@@ -29,8 +29,10 @@ class Recipe:
     optimizer: Literal["sgd", "adamw"] = setting(
         "sgd (weight decay is l2) or adamw (weight decay is decoupled)."
     )
-    learning_rate: Positive = setting("Learning rate of the first epoch, above 0.")
-    weight_decay: NotNegative = setting("The paper's lambda, at least 0.")
+    learning_rate: Annotated[float, Gt(0), Le(1000)] = setting(
+        "Learning rate of the first epoch, above 0, at most 1,000."
+    )
+    weight_decay: WeightDecay = setting("The paper's lambda, 0 to 1,000.")
     batch_size: Annotated[int, Ge(1), Le(10**6)] = setting("Images a step, 1 to 1,000,000.")
     epochs: Annotated[int, Ge(1), Le(10**6)] = setting("Epochs of every round, 1 to 1,000,000.")
     schedule: Literal["multistep", "cosine", "constant"] = setting(
@@ -39,9 +41,9 @@ class Recipe:
     momentum: Annotated[float, Ge(0), Lt(1)] = setting(
         "Momentum of sgd, in [0, 1); adamw does not use it.", 0.0
     )
-    milestones: tuple[Count, ...] = setting(
-        "Epochs, from 0, at which a multistep schedule multiplies the learning rate by factor; "
-        "each once.",
+    milestones: tuple[Annotated[int, Ge(1), Le(10**6)], ...] = setting(
+        "Epochs, from 1 to 1,000,000, at which a multistep schedule multiplies the learning rate "
+        "by factor; each once.",
         (),
         uniqueItems=True,
     )
@@ -107,13 +109,17 @@ class Pruning:
     )
 
 
+# Beyond, the loss is no longer what equation (1) says: see sdd.training.distillation.
+Temperature = Annotated[float, Ge(0.01), Le(1e4)]
+
+
 @dataclass(frozen=True)
 class Distillation:
     """Equation (1) of the paper: `alpha` weighs the teacher, `temperature` softens both."""
 
     alpha: Share = setting("Weight of the teacher in the loss, in [0, 1].", 0.8)
-    temperature: Annotated[float, Gt(0), Le(1e4)] = setting(
-        "Temperature that softens teacher and student, above 0, at most 10,000.", 10.0
+    temperature: Temperature = setting(
+        "Temperature that softens teacher and student, 0.01 to 10,000.", 10.0
     )
 
 
@@ -121,7 +127,9 @@ class Distillation:
 class EarlyStopping:
     """Stop after `patience` rounds in a row more than `tolerance` points below the best."""
 
-    patience: Count = setting("Rounds in a row below the best before the chain stops.", 3)
+    patience: Annotated[int, Ge(1), Le(1000)] = setting(
+        "Rounds in a row below the best before the chain stops, 1 to 1,000.", 3
+    )
     tolerance: Annotated[float, Ge(0), Le(100)] = setting(
         "Points of validation accuracy below the best so far that still count as good, 0 to 100.",
         0.0,

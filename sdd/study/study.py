@@ -204,7 +204,8 @@ class Study:
 def last_round(fraction: float, final_sparsity: float) -> int:
     """The first round whose nominal sparsity, 1 - (1 - fraction)^r, exceeds `final_sparsity`."""
     # The logarithm only finds where to look: at an exact power, rounding could tip it over.
-    last = max(0, math.floor(math.log1p(-final_sparsity) / math.log1p(-fraction)) - 1)
+    guess = min(math.log1p(-final_sparsity) / math.log1p(-fraction), 1e18)  # never infinite
+    last = max(0, math.floor(guess) - 1)
     if last > MOST_ROUNDS:  # more than anybody trains, and beyond what powers can tell apart
         return last
     while 1 - (1 - fraction) ** last <= final_sparsity:

@@ -17,12 +17,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from sdd.base import fingerprint
 from sdd.base.errors import StudyError
+from sdd.base.fields import MOST_LISTED
+from sdd.base.names import listed
 from sdd.models import names
 from sdd.study import config as classes
 from sdd.study.config import Experiment, NoiseGrid, StudyConfig, TeacherGrid
 
 Path = tuple[str | int, ...]
-LONGEST = 200  # characters of a value in a message
+LONGEST = 100  # characters of a value in a message
+DEEPEST = 12  # keys and positions, one in another; twice as many as any key has
 
 
 def validate(config: dict[str, Any], from_command_line: Collection[str] = ()) -> StudyConfig:
@@ -51,13 +54,17 @@ def _adapter() -> TypeAdapter[StudyConfig]:
 
 def _plain(value: Any, path: Path) -> Any:
     """A copy in JSON's types, where -0.0 is 0."""
+    if len(path) > DEEPEST:  # an anchor of YAML may even hold itself
+        raise StudyError(f"{_key(path)}: nothing in a config is nested so deeply.")
     if isinstance(value, dict):
-        wrong = [key for key in value if not isinstance(key, str)]
+        wrong = [key for key in value if not (isinstance(key, str) and _encodes(key))]
         if wrong:
             raise StudyError(f"{_key(path)}: a key is a name, not {_shown(wrong[0])}.")
         return {key: _plain(item, (*path, key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, (*path, index)) for index, item in enumerate(value)]
+    if isinstance(value, str) and not _encodes(value):
+        raise StudyError(f"{_key(path)}: {_shown(value)} has a letter that is none.")
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int) and value.bit_length() <= 64:
@@ -70,6 +77,15 @@ def _plain(value: Any, path: Path) -> Any:
         f"{_key(path)}: {_shown(value)} is not what a config holds: YAML takes it for a "
         f"{type(value).__name__}. Put it in quotes if it is a text."
     )
+
+
+def _encodes(text: str) -> bool:
+    """Whether a file may hold it: half of a pair of surrogates, \\ud800, is no letter."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _spread(kind: Any, value: Any, path: Path) -> Any:
@@ -91,6 +107,11 @@ def _spread(kind: Any, value: Any, path: Path) -> Any:
             spread[name] = [value[name]]
         spread[name] = _spread(hint, spread[name], here)
         schema = field.metadata.get("json_schema_extra", {})
+        if isinstance(value[name], list | dict) and len(value[name]) > MOST_LISTED:
+            raise StudyError(
+                f"{_key(here)}: {len(value[name]):,} are listed; {MOST_LISTED:,} is the limit. "
+                f"{field.metadata['description']}"
+            )
         if isinstance(value[name], list):
             if (axis or schema.get("minItems")) and not value[name]:
                 raise StudyError(
@@ -142,6 +163,8 @@ def _complaint(error: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "literal_error":
         return f"is not {context['expected']}"
+    if kind == "string_too_long":
+        return f"is longer than the longest allowed, {context['max_length']:,} characters"
     bounds = {
         "greater_than": ("gt", "is not above"),
         "greater_than_equal": ("ge", "is less than the least allowed,"),
@@ -150,7 +173,8 @@ def _complaint(error: Any) -> str:
     }
     if kind in bounds:
         name, words = bounds[kind]
-        return f"{words} {context[name]:g}"
+        bound = context[name]
+        return f"{words} {bound:,.12g}" if isinstance(bound, float) else f"{words} {bound:,}"
     expected = _KINDS.get(kind.partition("_")[0])
     if expected:
         return f"is not {expected}"
@@ -245,7 +269,7 @@ def _check_model(key: str, model: str, config: StudyConfig, allowed: str) -> Non
     try:
         names.find(model)
     except StudyError as error:
-        own = f" Your own are: {', '.join(config.models)}." if config.models else ""
+        own = f" Your own are: {listed(config.models)}." if config.models else ""
         raise StudyError(f"{key}: {_shown(model)} is not {allowed}. {error}{own}") from None
 
 
@@ -367,6 +391,11 @@ def schema() -> dict[str, Any]:
             if field.metadata["axis"]:
                 entry = _one_or_many(entry)
             entry.pop("title", None)
+            for part in (entry, *entry.get("anyOf", ())):
+                if part.get("type") == "array":
+                    part["maxItems"] = MOST_LISTED
+                elif isinstance(part.get("additionalProperties"), dict):
+                    part["maxProperties"] = MOST_LISTED
             definition["properties"][key] = {"description": field.metadata["description"]} | entry
     return exported
 

@@ -18,7 +18,7 @@ from conftest import ROOT
 
 from sdd.base.errors import DeviceError
 from sdd.machine import devices
-from sdd.machine.devices import Lease, hold_place
+from sdd.machine.devices import Lease, hold_place, instruction_set
 
 LISTED = """\
 GPU 0: NVIDIA H200 (UUID: GPU-aa11-0)
@@ -366,3 +366,22 @@ def test_a_cuda_that_is_not_there_is_an_error_that_names_the_key(host, cuda, mon
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with Lease("cuda", 1) as lease, pytest.raises(DeviceError, match=r"^device: cuda"):
         lease.device(refuse)
+
+
+@pytest.mark.parametrize("least", ["default", "avx2"])
+def test_the_instruction_set_is_the_one_that_torch_uses(least):
+    program = (
+        "import torch; from sdd.machine.devices import instruction_set; "
+        "print(instruction_set(torch.device('cpu')))"
+    )
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": least}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip().upper() == least.upper()
+
+
+def test_the_instruction_set_of_a_gpu_is_its_compute_capability(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert instruction_set(torch.device("cuda:0")) == "sm_90"

@@ -99,7 +99,7 @@ def test_another_training_is_not_taken_up(tmp_path):
     said = []
     sidecar(tmp_path).write(Kept(fit(SGD)[2][0], READING, 1))
     assert sidecar(tmp_path, "b", said.append).read() is None
-    assert "of another config, code or version" in said[0]
+    assert "of another config, code, version or processor" in said[0]
     assert sidecar(tmp_path / "empty").read() is None
 
 
@@ -109,7 +109,7 @@ def test_a_state_of_another_version_is_not_taken_up(tmp_path):
     payload = save({"model.weight": torch.zeros(3)})
     aside.path.write_bytes(hashlib.sha256(payload).digest() + payload)
     assert aside.read() is None
-    assert "of another config, code or version" in said[0]
+    assert "of another config, code, version or processor" in said[0]
 
 
 class Interrupted:
@@ -154,6 +154,19 @@ def test_an_interrupted_round_goes_on_and_ends_the_same(data, tmp_path, monkeypa
     for field in fields(metrics):
         if field.name not in SPENT:
             assert getattr(metrics, field.name) == getattr(whole, field.name)
+
+
+def test_a_state_of_another_instruction_set_is_not_taken_up(data, tmp_path, monkeypatch):
+    """Half of its epochs would have other roundings than what the metrics say."""
+    with monkeypatch.context() as patched:
+        Interrupted(patched, 3)
+        patched.setattr(one_round, "instruction_set", lambda device: "another")
+        with pytest.raises(KeyboardInterrupt):
+            run(data, tmp_path, recipe=FOUR)
+    metrics, lines = run(data, tmp_path, recipe=FOUR)
+    assert "of another config, code, version or processor: starts over" in lines[0]
+    assert metrics.runs == 1
+    assert metrics.instruction_set == torch.backends.cpu.get_cpu_capability()
 
 
 def test_what_both_runs_took_is_added(data, tmp_path, monkeypatch):

@@ -5,9 +5,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 from conftest import ROOT
 
-from sdd.base.errors import Divergence
+from sdd.base.errors import Divergence, OutOfMemory
 from sdd.data.facts import read_facts
 from sdd.machine.devices import Lease
 from sdd.rounds import segment
@@ -110,7 +111,9 @@ def test_rounds_for_another_spec_or_from_another_parent_are_not_adopted(
     assert chain.job(3).inputs.parent == other.weights_sha256
 
 
-@pytest.mark.parametrize("error", [Divergence("the loss is nan"), RuntimeError("out of memory")])
+@pytest.mark.parametrize(
+    "error", [Divergence("the loss is nan"), RuntimeError("shapes do not fit")]
+)
 def test_a_failure_ahead_is_left_to_its_own_job(chain, monkeypatch, reference, error):
     from sdd.rounds import round as rounds
 
@@ -253,3 +256,14 @@ def test_what_another_job_has_claimed_is_not_delivered(chain, monkeypatch, refer
     # The later job finds the round whole, and delivers it.
     assert chain.job(0).weights_sha256 == reference[0]
     assert not list((chain.folder / "state").iterdir())
+
+
+def test_a_round_that_needs_more_memory_than_there_is_says_what_helps(data, tmp_path, monkeypatch):
+    from sdd.rounds import round
+
+    monkeypatch.setattr(round, "predict", lambda *_: torch.empty(2**55))
+    with pytest.raises(
+        OutOfMemory, match=r"^a/b/c/d/seed1, round 0: .*smaller batch_size than 128"
+    ):
+        Chain(data, tmp_path).job(0)
+    assert not Chain(data, tmp_path).metrics(0).exists()

@@ -91,7 +91,7 @@ def losses_of(case: Case, samples: Samples, labels: torch.Tensor, batch: int) ->
 
 
 def assert_trains(losses: list[float], classes: int) -> None:
-    guessing, last = math.log(classes), losses[-len(losses) // 4 :]
+    guessing, last = math.log(classes), losses[-len(losses) // 3 :]
     assert statistics.median(losses) < HOPELESS * guessing
     assert statistics.median(last) < guessing
 

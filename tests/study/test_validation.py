@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import re
+from collections import Counter
 from dataclasses import fields
 
 import pytest
@@ -57,6 +59,47 @@ def test_every_key_is_described():
     schema = validation.schema()
     for name, node in (("", schema), *schema["$defs"].items()):
         walk(node, name)
+
+
+def bounded(schema):
+    """Every number, text and list in the schema, by its key: with its largest value or length."""
+
+    def walk(name, description, node):
+        for part in (node, *node.get("anyOf", ())):
+            if "enum" not in part and "const" not in part:
+                yield name, description, part
+            if "items" in part:
+                yield from walk(name, description, part["items"])
+
+    for kind in (schema, *schema["$defs"].values()):
+        for name, node in kind["properties"].items():
+            yield from walk(name, node["description"], node)
+
+
+# Texts that must be one of some names, which are checked one by one.
+NAMES = {"labels", "experiment", "dataset", "model"}
+
+
+def test_everything_has_an_upper_bound_and_the_description_of_a_number_says_it():
+    counts = Counter()
+    for name, description, part in bounded(validation.schema()):
+        kind = part.get("type")
+        counts[kind] += 1
+        if kind in ("integer", "number"):
+            (bound,) = (part[key] for key in ("maximum", "exclusiveMaximum") if key in part)
+            said = f"{bound:,}" if isinstance(bound, int) else f"{bound:,.12g}"
+            assert re.search(rf"(?<![\d,]){said}(?![\d,]*\d)", description), (
+                name,
+                said,
+                description,
+            )
+        elif kind == "string":
+            assert {"maxLength", "pattern"} & part.keys() or name in NAMES, name
+        elif kind == "array":
+            assert part["maxItems"] == 1000, name
+        elif kind == "object" and "additionalProperties" in part:
+            assert part["maxProperties"] == 1000, name
+    assert min(counts[kind] for kind in ("integer", "number", "string", "array")) >= 4
 
 
 def test_config_writes_out_every_key_of_the_embedded_study(embedded):
@@ -242,6 +285,33 @@ REFUSED = {
         lambda c: c.update(study=datetime.date(2026, 1, 1)), "YAML takes it for a date",
     ),
     "a key that is a number": (lambda c: c.update({1: 2}), "a key is a name, not 1"),
+    "a thousand and one seeds": (
+        lambda c: c.update(seeds=list(range(1001))), "seeds: 1,001 are listed; 1,000 is the limit",
+    ),
+    "more recipes than models": (
+        lambda c: c["recipes"].update({f"x{n}": {} for n in range(1001)}),
+        "recipes: 1,002 are listed; 1,000 is the limit",
+    ),
+    "a grid of millions": (
+        _experiment(0, weight_decay=[n / 1e5 for n in range(200)], seeds=list(range(900))),
+        r"experiments\[0\] \(vanilla\): with its grid .* 180,000 chains; 10,000 is the limit",
+    ),
+    "a path that is none": (
+        lambda c: c["data"].update(folder="x" * 5000), r"data.folder: .* 4,096 characters",
+    ),
+    "a temperature at which nothing is left of the loss": (
+        _experiment(2, temperature=1e5), r"temperature: 100000.0 is more than .* 10,000\. ",
+    ),
+    "a temperature that divides by nothing": (
+        lambda c: c["distillation"].update(temperature=1e-300), "less than the least .* 0.01",
+    ),
+    "a fraction at the end of the numbers": (
+        lambda c: c["pruning"].update(fraction=5e-324), r"pruning\.fraction: with 4.94066e-324",
+    ),
+    "an unknown initialisation": (
+        lambda c: c["recipes"]["lenet-300-100"].update(initialisation="kaiming"),
+        "initialisation: 'kaiming' is not known. Did you mean kaiming-normal",
+    ),
     "true for 1": (
         lambda c: c["recipes"]["lenet-300-100"].update(batch_size=True), "True is not an integer",
     ),
