@@ -34,6 +34,7 @@ STAGES = {
 }
 COMMANDS = {
     "plan": "say what a study costs, before it is run",
+    "watch": "show how a study comes along, while it runs",
     "schema": "print the JSON schema of a study's config, for editors",
 }
 

@@ -12,7 +12,7 @@ from sdd.machine.reading import JOULES_PER_KWH
 from sdd.planning.bill import Bill, Forecast
 from sdd.planning.rates import Anatomy, Machine, Rates, Setting
 from sdd.planning.schedule import Run, schedule, span, training_time
-from sdd.planning.work import Work, images, passes, tasks
+from sdd.planning.work import ChainRates, Work, images, passes, tasks
 from sdd.report.catalogue import shown_figures, shown_tables
 from sdd.study.study import Study
 
@@ -26,9 +26,10 @@ def draw_up(study: Study, machine: Machine, done: Mapping[str, list[float]]) -> 
     nothing = dict.fromkeys(study.chains, 0)
     there = {path: len(rounds) for path, rounds in done.items()}
     needed = trainings_needed(study, done)
+    by_chain = {path: machine.rates[Setting.of(chain)] for path, chain in study.chains.items()}
 
     def forecast(work: Work) -> Forecast:
-        return _forecast(study, machine, work)
+        return _forecast(study, machine, by_chain, work)
 
     trainings = len(study.chains) * len(study.rounds)
     rates = machine.rates
@@ -145,13 +146,13 @@ def weights_kept(weights: int, fraction: float, rounds: int) -> int:
     return weights
 
 
-def _forecast(study: Study, machine: Machine, work: Work) -> Forecast:
-    todo = tasks(study, machine.rates, work)
+def _forecast(study: Study, machine: Machine, rates: ChainRates, work: Work) -> Forecast:
+    todo = tasks(study, rates, work)
     runs = schedule(todo, machine.workers)
     energy = _energy(study, machine.rates, runs)
     flops, computed = 0, 0.0
     for chain in study.chains.values():
-        train, rate = images(study, chain)[0], machine.rates[Setting.of(chain)]
+        train, rate = images(study, chain)[0], rates[chain.path]
         macs, epochs = machine.anatomy[chain.model, chain.dataset].macs, chain.recipe.epochs
         flops += paper_flops(work.trainings(chain), epochs, macs, train)
         computed += (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sdd.planning.rates import Rates, Setting
+from sdd.planning.rates import Rates
 from sdd.planning.schedule import Job
 from sdd.report.catalogue import shown_figures, shown_tables
 from sdd.study.chains import Chain
@@ -15,6 +15,10 @@ from sdd.study.study import Study
 LIGHT, TABLE, FIGURE, REPORT = 0.06, 0.4, 1.6, 2.8
 # Snakemake's own work for each job, in the same unit.
 ENGINE = 0.03
+
+
+# The rates of each chain, by its path.
+ChainRates = Mapping[str, Rates]
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,22 @@ def passes(study: Study, student: Chain) -> int:
 
 
 def training_seconds(
-    study: Study, chain: Chain, rates: Mapping[Setting, Rates], round: float
+    study: Study, chain: Chain, rates: ChainRates, round: float
 ) -> tuple[float, float]:
     """Of one round: its training, as metrics.json tells it, and the evaluation after it.
 
     An image's evaluation costs a third of a dense training step: the forward pass of three.
     """
     train, validation, test = images(study, chain)
-    rate = rates[Setting.of(chain)]
+    rate = rates[chain.path]
     image_s = rate.seconds_an_image(round)
     if chain.teacher and not study.tabulated(chain):  # the teacher is in the loop
-        image_s += rates[Setting.of(chain.teacher.chain)].seconds_an_image(0) / 3
+        image_s += rates[chain.teacher.chain.path].seconds_an_image(0) / 3
     training = rate.setup_s + chain.recipe.epochs * train * image_s
     return training, (train + validation + test) * rate.seconds_an_image(0) / 3
 
 
-def tasks(study: Study, rates: Mapping[Setting, Rates], work: Work) -> list[Job]:
+def tasks(study: Study, rates: ChainRates, work: Work) -> list[Job]:
     """The jobs of `work`, what each takes and waits for; none where nothing is left to train."""
     todo = Todo(max(rate.start_s for rate in rates.values()))
     for chain in study.chains.values():
@@ -91,9 +95,7 @@ class Todo:
         return tuple(need for need in needs if need in self.jobs)
 
 
-def _begin(
-    study: Study, chain: Chain, rates: Mapping[Setting, Rates], work: Work, todo: Todo
-) -> str | None:
+def _begin(study: Study, chain: Chain, rates: ChainRates, work: Work, todo: Todo) -> str | None:
     """The job that a chain's dense round waits for, added with what it waits for itself."""
     if not chain.teacher:
         return todo.add(f"labels {chain.labels}", 2 * LIGHT, [])  # with the data set
@@ -105,7 +107,7 @@ def _begin(
     if study.tabulated(chain):
         logits = study.teacher_logits(chain).facts
         if logits not in todo.jobs:
-            rate = rates[Setting.of(chain.teacher.chain)]
+            rate = rates[chain.teacher.chain.path]
             passing = passes(study, chain) * rate.seconds_an_image(0) / 3
             whole = passing + (1 + ENGINE) * rate.start_s + rate.round_s
             todo.jobs[logits] = Job(
@@ -116,13 +118,13 @@ def _begin(
 
 
 def chain_tasks(
-    study: Study, chain: Chain, rates: Mapping[Setting, Rates], work: Work, begin: str | None
+    study: Study, chain: Chain, rates: ChainRates, work: Work, begin: str | None
 ) -> Iterator[Job]:
     """A chain's rounds, one after the other, the first after `begin`.
 
     With `rounds_per_job` the first of a segment trains all of it, and the others fetch theirs.
     """
-    rate, length = rates[Setting.of(chain)], study.config.rounds_per_job
+    rate, length = rates[chain.path], study.config.rounds_per_job
     first, stop = work.first[chain.path], work.stop[chain.path]
     needs = (begin,) if begin else ()
     for number in range(first, stop):

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from sdd.planning import bill, calibration, forecast, progress
-from sdd.study import data_entries, reading, validation
-from sdd.study.study import Study
+from sdd.study.opening import open_study
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--configfile", type=Path, nargs="+", default=[], metavar="YAML")
+    parser.add_argument("--directory", type=Path, help="where the study runs, if not here")
     parser.add_argument("--cores", type=_cores, default=os.cpu_count(), help="all if left out")
     parser.add_argument("--json", action="store_true", help="for programs")
 
@@ -25,8 +25,7 @@ def _cores(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    config = validation.validate(reading.read(args.configfile))
-    study = Study.of(config, data_entries.survey(config.datasets))
+    study = open_study(args.configfile, args.directory)
     machine = calibration.measure(study, args.cores, partial(print, file=sys.stderr))
     drawn = forecast.draw_up(study, machine, progress.finished(study))
     print(json.dumps(drawn.to_dict(), indent=1) if args.json else bill.text(drawn))

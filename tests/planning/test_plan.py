@@ -137,9 +137,9 @@ def test_several_rounds_a_job_save_start_ups(lonely):
 
 def test_students_wait_for_their_teacher(smoke):
     built = planned(smoke)
-    order = {job.name: job for job in work.tasks(built, machine(built).rates, work.Work(
-        dict.fromkeys(built.chains, 0), dict.fromkeys(built.chains, 4)
-    ))}  # fmt: skip
+    whole = work.Work(dict.fromkeys(built.chains, 0), dict.fromkeys(built.chains, 4))
+    todo = work.tasks(built, dict.fromkeys(built.chains, RATES), whole)
+    order = {job.name: job for job in todo}
     for chain in built.chains.values():
         first = order[f"{chain.path} 0"]
         if chain.teacher:
