@@ -35,6 +35,7 @@ STAGES = {
 COMMANDS = {
     "plan": "say what a study costs, before it is run",
     "watch": "show how a study comes along, while it runs",
+    "archive": "write one file of a finished study, to be kept and published",
     "schema": "print the JSON schema of a study's config, for editors",
 }
 

@@ -81,7 +81,7 @@ def _head(study: Study, look: Look, left: Left, names: _Names) -> Iterator[Line]
     total = len(study.chains) * len(study.rounds)
     done = total - left.rounds
     yield Line(f"{_bar(done, total, BAR)} {done:,} of {total:,} rounds  {100 * done / total:.0f} %")
-    yield Line(_remaining(look, left))
+    yield Line(remaining(left))
     yield Line(_energy(look.finished))
     if look.outdated:
         yield Line(
@@ -92,15 +92,14 @@ def _head(study: Study, look: Look, left: Left, names: _Names) -> Iterator[Line]
         yield Line(f"all chains: {names.shared}", DIM)
 
 
-def _remaining(look: Look, left: Left) -> str:
+def remaining(left: Left) -> str:
+    """How long the rest takes, in words."""
     if not left.rounds:
         return "every round is done"
     lacking = ", ".join(f"{count:,} of {model}" for model, count in left.unknown.items())
     if sum(left.unknown.values()) == left.rounds:
         return "time left: not known before the first epochs"
-    running = sum(training.lives for training in look.trainings)
-    side = f"{left.workers} at a time" if running else f"if run, {left.workers} at a time"
-    said = f"about {duration(left.seconds)} left, {side}"
+    said = f"about {duration(left.seconds)} left, {left.workers} at a time"
     return f"{said}; not counted, none being done: {lacking}" if lacking else said
 
 

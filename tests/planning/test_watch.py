@@ -375,8 +375,10 @@ def test_in_a_terminal_it_goes_on_until_it_is_interrupted(finished, ended_by):
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(finished.folder)
-        os.environ |= {"TERM": "xterm", "NO_COLOR": "1"}
-        os.execv(sys.executable, [sys.executable, "-m", "sdd", "watch", *SMOKE])
+        # Given whole: readline puts COLUMNS and LINES, which go first, behind Python's back.
+        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        command = [sys.executable, "-m", "sdd", "watch", *SMOKE]
+        os.execve(sys.executable, command, environment | {"TERM": "xterm", "NO_COLOR": "1"})
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 9, 40, 0, 0))
     said, deadline = b"", time.monotonic() + 60
     try:

@@ -6,19 +6,23 @@ import time
 from snakemake.logging import ColorizingTextHandler, DefaultFormatter, logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from sdd.planning import screen
+from sdd.planning.pace import Pace
+from sdd.planning.watching import Watch
+
 
 class OneLine(DefaultFormatter):
     """Snakemake's lines on the terminal, without inputs and reasons; its log file has them all.
 
-    How long the rest will take is judged by all jobs since the first, once there are enough of them.
-    Jobs that wait for a teacher to be chosen are counted by Snakemake only once it is.
+    How long the rest takes is judged as `sdd watch` does, by the files of the study, every so often.
     """
 
-    ENOUGH = 5
+    EVERY_S, SHARE = 5, 0.02  # between two judgements; of the time, what these may take
 
     def __init__(self, terminal):
         super().__init__(terminal.quiet, terminal.show_failed_logs)
-        self.first = None
+        self.watch, self.pace = Watch(STUDY), Pace(STUDY)
+        self.workers, self.due, self.left = 1, 0.0, ""
 
     def format_job_info(self, msg):
         """What starts. The target has nothing to say."""
@@ -31,15 +35,17 @@ class OneLine(DefaultFormatter):
         return ""
 
     def format_progress(self, msg):
-        now, done, total = time.monotonic(), msg["done"], msg["total"]
-        if self.first is None:
-            self.first = now, done
-        start, before = self.first
-        line = f"{done} of {total} jobs done"
-        if before + self.ENOUGH <= done < total:
-            left = (now - start) / (done - before) * (total - done)
-            line += f", about {f'{left / 60:.0f} min' if left > 90 else f'{left:.0f} s'} left"
-        return line
+        line = f"{msg['done']} of {msg['total']} jobs done"
+        now = time.monotonic()
+        if now >= self.due:
+            look = self.watch.look()
+            # One has just ended, and the next has not begun.
+            running = sum(training.lives for training in look.trainings)
+            self.workers = max(self.workers, running + 1)
+            self.left = screen.remaining(self.pace.left(look, self.workers))
+            took = time.monotonic() - now
+            self.due = now + max(self.EVERY_S, took / self.SHARE)
+        return f"{line}, {self.left}" if msg["done"] < msg["total"] else line
 
 
 class Spoken(logging.Filter):

@@ -1,0 +1,262 @@
+"""What an archive of a study holds, once the study is found to be finished and unaltered.
+
+Every file has the path that it has in the study's folder, so that an archive that is unpacked is
+such a folder: with the code in it, each table and figure can be redrawn there.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdd.analysis import collecting
+from sdd.analysis.selection import select_teacher
+from sdd.base import fingerprint, layout, names
+from sdd.base.errors import DataError, StudyError
+from sdd.base.files import canonical, read_record, sha256
+from sdd.base.fingerprint import PACKAGE
+from sdd.data.facts import read_facts, read_label_facts
+from sdd.planning import progress
+from sdd.report import catalogue, figure_writer, table_writer
+from sdd.report.catalogue import Entry
+from sdd.report.material import Material
+from sdd.report.naming import without_truth
+from sdd.study.chains import Chain
+from sdd.study.metrics import TeacherLogitsFacts, read_metrics
+from sdd.study.study import Study
+
+# Which weights are put in: none, those that a figure shows, and with these every dense round's,
+# every chain's best round's, or all.
+WEIGHTS = ("none", "shown", "dense", "best", "all")
+CODE = ("Snakefile", "config.yaml", "LICENSE", "CITATION.cff", "README.md", "pyproject.toml")
+FOLDERS = ("sdd", "workflow", "envs")
+MOST_NAMED = 5  # of what is wrong with a study
+
+TABLE, FIGURE = ("csv", "md", "tex"), ("png", "pdf")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files of an archive by their paths in it, and those that are left out."""
+
+    files: dict[str, Path]
+    left_out: dict[str, str]  # their sha256
+    redraw: dict[str, Any]  # of each table and figure what its stage is given
+    versions: dict[str, Any]
+
+
+def gather(study: Study, weights: str) -> Contents:
+    """Raises StudyError, naming what is missing or altered, for a study that is not to be kept."""
+    _insist(study, _unfinished(study))
+    bulk = dict(_bulk(study))
+    _insist(study, _altered(study, bulk))
+    kept = _kept(study, weights)
+    paths = [*_facts(study), *_reports(study), *kept]
+    files = {path: Path(path) for path in paths} | dict(_code(study))
+    left_out = {path: digest for path, digest in bulk.items() if path not in kept}
+    return Contents(dict(sorted(files.items())), left_out, _redraw(study), _versions(study))
+
+
+def _insist(study: Study, wrong: Iterable[str]) -> None:
+    found = list(wrong)
+    if found:
+        shown = "\n".join(f"  {one}" for one in found[:MOST_NAMED])
+        more = f"\n  and {len(found) - MOST_NAMED:,} more" if len(found) > MOST_NAMED else ""
+        raise StudyError(
+            f"{study.name} is not archived, since it is not finished as its config says:\n{shown}"
+            f"{more}\nRun snakemake again, with the same --configfile."
+        )
+
+
+# --- What a study must hold -----------------------------------------------------------------------
+
+
+def _unfinished(study: Study) -> Iterator[str]:
+    """What is missing, or was made from something else."""
+    done = progress.finished(study)
+    for path, rounds in done.items():
+        if len(rounds) < len(study.rounds):
+            facts = study.layout.round(path, len(rounds)).facts
+            state = "does not fit" if Path(facts).exists() else "is missing"
+            yield f"{facts} {state}: {len(rounds)} of {len(study.rounds)} rounds of this chain fit"
+    for path in (*_facts(study), *_reports(study)):
+        if not Path(path).is_file():
+            yield f"{path} is missing"
+
+
+def _altered(study: Study, bulk: dict[str, str]) -> Iterator[str]:
+    """Files that are not what those that they follow from give; all is made again to compare."""
+    for path, digest in bulk.items():
+        try:
+            if sha256(Path(path)) != digest:
+                yield f"{path} was altered: it does not match its checksum"
+        except DataError as error:
+            yield str(error)
+    config = Path(study.layout.study_config)
+    if config.read_text("utf-8") != canonical(study.lasting_config) + "\n":
+        yield f"{config} is of another config"
+    with tempfile.TemporaryDirectory(prefix="sdd-archive-") as folder:
+        again = Path(folder, layout.ROUNDS)
+        first = Path(study.layout.round(next(iter(study.chains)), 0).facts)
+        try:
+            collecting.collect(catalogue.collect_spec(study), first, again)
+        except DataError as error:
+            yield str(error)
+            return
+        made = {study.layout.rounds: again, study.layout.rounds_facts: again.with_suffix(".json")}
+        for entry in (*catalogue.shown_tables(study), *catalogue.shown_figures(study)):
+            made |= _made(study, entry, again, Path(folder))
+        for path, file in made.items():
+            if Path(path).read_bytes() != file.read_bytes():
+                yield f"{path} is not what this study gives: delete it"
+
+
+def _made(study: Study, entry: Entry, rounds: Path, folder: Path) -> dict[str, Path]:
+    """The files of a table or figure, made anew."""
+    shown = [Path(study.layout.round(c.path, n).facts) for c, n in entry.weights(study)]
+    material = Material.of(catalogue.report_spec(study, entry), rounds, shown)
+    build, stem = names.load(entry.builder), folder / entry.name
+    if isinstance(entry, catalogue.Table):
+        frame = table_writer.frame(entry.name, build(material))
+        table_writer.write(frame, stem, without_truth(material.rounds))
+    else:
+        figure_writer.write(figure_writer.drawn(build, material), stem)
+    return {path: Path(f"{stem}{Path(path).suffix}") for path in _drawn(study, entry)}
+
+
+# --- Which files ----------------------------------------------------------------------------------
+
+
+def _rounds(study: Study) -> Iterator[tuple[Chain, int]]:
+    return ((chain, number) for chain in study.chains.values() for number in study.rounds)
+
+
+def _facts(study: Study) -> Iterator[str]:
+    """Of every data set, labels, round and teacher: what is known, but for the bulk."""
+    files = study.layout
+    for name in sorted({chain.dataset for chain in study.chains.values()}):
+        yield layout.dataset(name).facts
+    for labels in study.by_labels:
+        yield files.labels(labels).facts
+    for chain, number in _rounds(study):
+        yield files.round(chain.path, number).facts
+    for teacher in study.teachers.values():
+        if teacher.which == "best":
+            yield files.choice(teacher.chain.path)
+    for logits in study.logits_users:
+        yield logits.facts
+        yield logits.cost
+
+
+def _drawn(study: Study, entry: Entry) -> list[str]:
+    if isinstance(entry, catalogue.Table):
+        return [study.layout.table(entry.name, suffix) for suffix in TABLE]
+    return [study.layout.figure(entry.name, suffix) for suffix in FIGURE]
+
+
+def _reports(study: Study) -> Iterator[str]:
+    files = study.layout
+    yield from (files.study_config, files.rounds, files.rounds_facts, files.html)
+    pages = sorted(Path(files.reports).glob("*.html"))
+    yield from (page.as_posix() for page in pages if page.as_posix() != files.html)
+    for entry in (*catalogue.shown_tables(study), *catalogue.shown_figures(study)):
+        yield from _drawn(study, entry)
+
+
+def _bulk(study: Study) -> Iterator[tuple[str, str]]:
+    """The big files, with the sha256 that their facts vouch for."""
+    files = study.layout
+    for name in sorted({chain.dataset for chain in study.chains.values()}):
+        data = layout.dataset(name)
+        yield data.data, read_facts(Path(data.facts)).sha256
+    for labels in study.by_labels:
+        made = files.labels(labels)
+        yield made.data, read_label_facts(Path(made.facts)).sha256
+    for chain, number in _rounds(study):
+        round = files.round(chain.path, number)
+        yield round.data, read_metrics(Path(round.facts)).weights_sha256
+    for logits in study.logits_users:
+        yield logits.data, read_record(Path(logits.facts), TeacherLogitsFacts).sha256
+
+
+def _kept(study: Study, weights: str) -> list[str]:
+    """The paths of the weights that are put in."""
+    if weights == "none":
+        return []
+    chosen = {(c.path, n) for e in catalogue.shown_figures(study) for c, n in e.weights(study)}
+    if weights == "dense":
+        chosen |= {(path, 0) for path in study.chains}
+    elif weights == "best":
+        chosen |= {(path, _best(study, path)) for path in study.chains}
+    elif weights == "all":
+        chosen |= {(chain.path, number) for chain, number in _rounds(study)}
+    return [study.layout.round(path, number).data for path, number in sorted(chosen)]
+
+
+def _best(study: Study, path: str) -> int:
+    """A chain's best round, as a teacher is chosen."""
+    facts = [Path(study.layout.round(path, number).facts) for number in study.rounds]
+    return select_teacher([read_metrics(one) for one in facts]).round
+
+
+def _code(study: Study) -> Iterator[tuple[str, Path]]:
+    """The workflow beside the library, the library, and models of the user's own."""
+    place = PACKAGE.parent
+    for name in CODE:
+        if (place / name).is_file():
+            yield name, place / name
+    for folder in FOLDERS:
+        for file in sorted((place / folder).rglob("*")):
+            parts = file.relative_to(place).parts
+            if file.is_file() and "__pycache__" not in parts and not file.name.startswith("."):
+                yield "/".join(parts), file
+    if Path("config.yaml").is_file():  # the study's own, before the one beside the Snakefile
+        yield "config.yaml", Path("config.yaml")
+    here = Path.cwd()
+    for chain in study.chains.values():
+        if chain.build:
+            for module in fingerprint.reached(chain.builder):
+                if module.root == here:
+                    yield module.file.relative_to(here).as_posix(), module.file
+
+
+# --- What is told beside them ---------------------------------------------------------------------
+
+
+def _redraw(study: Study) -> dict[str, Any]:
+    """The specs of collecting, of tables and of figures, and the files that each takes."""
+    files = study.layout
+    first = files.round(next(iter(study.chains)), 0).facts
+    collect = {"spec": catalogue.collect_spec(study).to_dict(), "first": first}
+    entries = (*catalogue.shown_tables(study), *catalogue.shown_figures(study))
+    return {
+        "collect_rounds": collect | {"output": files.rounds},
+        **{
+            entry.name: {
+                "stage": entry.stage.rpartition(".")[2],
+                "spec": catalogue.report_spec(study, entry).to_dict(),
+                "rounds": files.rounds,
+                "weights": [files.round(c.path, n).facts for c, n in entry.weights(study)],
+                "output": _drawn(study, entry)[0],
+            }
+            for entry in entries
+        },
+    }
+
+
+def _versions(study: Study) -> dict[str, Any]:
+    """How many rounds each version, device and instruction set has trained."""
+    counts: dict[str, Counter[str]] = {}
+    for chain, number in _rounds(study):
+        metrics = read_metrics(Path(study.layout.round(chain.path, number).facts))
+        if metrics.ended is None:
+            ran = metrics.versions | {
+                "device": metrics.device,
+                "instruction set": metrics.instruction_set or "not recorded",
+                "code": metrics.spec.code,
+            }
+            for name, value in ran.items():
+                counts.setdefault(name, Counter())[str(value)] += 1
+    return {name: dict(sorted(values.items())) for name, values in sorted(counts.items())}
