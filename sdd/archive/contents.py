@@ -51,8 +51,9 @@ def gather(study: Study, weights: str) -> Contents:
     """Raises StudyError, naming what is missing or altered, for a study that is not to be kept."""
     _insist(study, _unfinished(study))
     bulk = dict(_bulk(study))
-    _insist(study, _altered(study, bulk))
-    kept = _kept(study, weights)
+    _insist(study, _damaged(bulk))
+    _insist(study, _altered(study))
+    kept = kept_weights(study, weights)
     paths = [*_facts(study), *_reports(study), *kept]
     files = {path: Path(path) for path in paths} | dict(_code(study))
     left_out = {path: digest for path, digest in bulk.items() if path not in kept}
@@ -86,14 +87,18 @@ def _unfinished(study: Study) -> Iterator[str]:
             yield f"{path} is missing"
 
 
-def _altered(study: Study, bulk: dict[str, str]) -> Iterator[str]:
-    """Files that are not what those that they follow from give; all is made again to compare."""
+def _damaged(bulk: dict[str, str]) -> Iterator[str]:
+    """Big files that are not those that their facts vouch for."""
     for path, digest in bulk.items():
         try:
             if sha256(Path(path)) != digest:
                 yield f"{path} was altered: it does not match its checksum"
         except DataError as error:
             yield str(error)
+
+
+def _altered(study: Study) -> Iterator[str]:
+    """Files that are not what those that they follow from give; all is made again to compare."""
     config = Path(study.layout.study_config)
     if config.read_text("utf-8") != canonical(study.lasting_config) + "\n":
         yield f"{config} is of another config"
@@ -181,7 +186,7 @@ def _bulk(study: Study) -> Iterator[tuple[str, str]]:
         yield logits.data, read_record(Path(logits.facts), TeacherLogitsFacts).sha256
 
 
-def _kept(study: Study, weights: str) -> list[str]:
+def kept_weights(study: Study, weights: str) -> list[str]:
     """The paths of the weights that are put in."""
     if weights == "none":
         return []

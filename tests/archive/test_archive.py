@@ -11,11 +11,14 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from conftest import SMOKE, Workflow
+from conftest import SMOKE
 
 from sdd.archive import container
-from sdd.base.errors import DataError
+from sdd.archive.contents import gather, kept_weights
+from sdd.base.errors import DataError, StudyError
 from sdd.base.files import read_json, write_json
+from sdd.study.opening import open_study
+from sdd.study.study import Study
 
 CRATE = "ro-crate-metadata.json"
 
@@ -41,9 +44,19 @@ def unpacked(made, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def copy(finished, tmp_path):
-    """The finished study in a folder of its own, to be changed."""
-    return Workflow(tmp_path / "copy", source=finished.folder)
+def study(finished, monkeypatch) -> Study:
+    """The finished study, in its folder."""
+    monkeypatch.chdir(finished.folder)
+    return open_study([Path(SMOKE[1])])
+
+
+@pytest.fixture
+def copied(study, tmp_path, monkeypatch) -> Study:
+    """The same in a folder of its own, to be changed."""
+    for part in ("results", "reports", "resources"):
+        shutil.copytree(part, tmp_path / part)
+    monkeypatch.chdir(tmp_path)
+    return study
 
 
 def sums(folder: Path, name: str) -> dict[str, str]:
@@ -82,31 +95,27 @@ def test_versions_are_those_of_the_rounds(unpacked):
 
 
 @pytest.mark.parametrize(
-    ("weights", "rounds"), [("none", set()), ("dense", {0, 3}), ("all", {0, 1, 2, 3})]
+    ("weights", "of_each"),
+    [("none", []), ("shown", [0, 3]), ("dense", [0]), ("all", [0, 1, 2, 3]), ("best", None)],
 )
-def test_weights_by_choice(finished, tmp_path, weights, rounds):
-    path = tmp_path / "smoke.zip"
-    archive(finished, path, "--weights", weights)
-    with zipfile.ZipFile(path) as file:
-        kept = [name for name in file.namelist() if name.endswith("/model.safetensors")]
-        left_out = file.read("left-out.sha256").decode()
-    assert {int(name.split("/round")[1][:2]) for name in kept} == rounds
-    dense = [name for name in kept if "round00" in name]
-    assert len(dense) == (4 if rounds else 0)
-    assert len(kept) + left_out.count("model.safetensors") == 16
-
-
-def test_the_best_rounds_are_those_by_validation(finished, tmp_path):
-    path = tmp_path / "smoke.zip"
-    archive(finished, path, "--weights", "best")
-    folders = finished.folder.glob("results/smoke/chains/*/*/*/*/*")
-    with zipfile.ZipFile(path) as file:
-        for folder in folders:
-            rounds = [read_json(m) for m in sorted(folder.glob("round*/metrics.json"))]
-            best = max(rounds, key=lambda m: (m["validation"]["accuracy"], m["round"]))["round"]
-            weights = folder / f"round{best:02d}" / "model.safetensors"
-            name = weights.relative_to(finished.folder).as_posix()
-            assert file.read(name) == weights.read_bytes()
+def test_weights_by_choice(study, weights, of_each):
+    kept = kept_weights(study, weights)
+    shown = kept_weights(study, "shown") if weights != "none" else []
+    # Figure 4 shows two rounds of both plain chains.
+    plain = [path for path, chain in study.chains.items() if not chain.teacher]
+    assert len(shown) in (0, 4) and all(any(path in one for path in plain) for one in shown)
+    for path in study.chains:
+        wanted = of_each
+        if weights == "best":
+            rounds = [read_json(Path(study.layout.round(path, n).facts)) for n in study.rounds]
+            accuracies = [(m["validation"]["accuracy"], m["round"]) for m in rounds]
+            wanted = [max(accuracies)[1]]
+        if weights == "shown" and path not in plain:
+            wanted = []
+        names = {study.layout.round(path, number).data for number in wanted}
+        names |= {one for one in shown if f"/{path}/" in one}
+        assert {one for one in kept if f"/{path}/" in one} == names
+    assert len(kept) == len(set(kept))
 
 
 def test_the_same_study_gives_the_same_bytes(finished, made, tmp_path):
@@ -203,31 +212,29 @@ def test_a_study_that_is_not_begun_is_refused(workflow, tmp_path):
     assert "more" in said and "Traceback" not in said and not list(tmp_path.glob("*.zip"))
 
 
-def test_what_is_missing_or_altered_is_named(copy, tmp_path):
-    folder = copy.folder / "reports" / "smoke"
-    weights = next((copy.folder / "results").rglob("round02/model.safetensors"))
-    table, figure = folder / "tables" / "descent.csv", folder / "figures" / "figure3_l2.png"
-    metrics = next((copy.folder / "results").rglob("round01/metrics.json"))
+@pytest.mark.parametrize(
+    ("pattern", "change", "said"),
+    [
+        ("reports/**/figure3_l2.png", Path.unlink, "is missing"),
+        ("results/**/round02/model.safetensors", lambda f: f.write_bytes(b"x"), "its checksum"),
+        ("results/**/round03/metrics.json", lambda f: f.write_text("{"), "does not fit: 3 of 4"),
+        ("reports/**/descent.csv", lambda f: f.write_text("setting\n"), "gives: delete it"),
+        ("reports/**/study.json", lambda f: f.write_text("{}\n"), "is of another config"),
+    ],
+)
+def test_what_is_missing_or_altered_is_named(copied, pattern, change, said):
+    file = next(Path(".").glob(pattern))
+    change(file)
+    with pytest.raises(StudyError, match=said) as refused:
+        gather(copied, "none")
+    assert file.as_posix() in str(refused.value)
 
-    def refused(file: Path, change) -> str:
-        before = file.read_bytes()
-        change(file)
-        said = archive(copy, tmp_path / "smoke.zip", fails=True)
-        file.write_bytes(before)
-        assert "Traceback" not in said and not (tmp_path / "smoke.zip").exists()
-        assert file.relative_to(copy.folder).as_posix() in said
-        return said
 
-    def edited(file: Path) -> None:
-        write_json(file, read_json(file) | {"seconds": 1.0})
-
-    assert "is missing" in refused(figure, Path.unlink)
-    said = refused(table, lambda file: file.write_text(file.read_text().replace("7", "8")))
-    assert "is not what this study gives: delete it" in said
-    said = refused(weights, lambda file: file.write_bytes(file.read_bytes()[:-1] + b"x"))
-    assert "does not match its checksum" in said
-    edited(metrics)  # whole, but not what rounds.csv was collected from
-    assert "rounds.csv is not what" in archive(copy, tmp_path / "smoke.zip", fails=True)
+def test_metrics_that_rounds_csv_was_not_collected_from_are_noticed(copied):
+    file = next(Path(".").glob("results/**/round01/metrics.json"))
+    write_json(file, read_json(file) | {"seconds": 1.0})  # whole, and of this config
+    with pytest.raises(StudyError, match=r"rounds\.csv is not what this study gives"):
+        gather(copied, "none")
 
 
 # --- The check ------------------------------------------------------------------------------------
