@@ -229,7 +229,7 @@ class Watch:
             energy_kwh=metrics.energy.energy_kwh,
             ended=metrics.ended is not None,
             written=stamp.modified / 1e9,
-            fits=metrics.spec == self.study.round_spec(chain, number).to_dict(),
+            fits=metrics.spec == self.study.round_values(chain, number),
         )
 
     def _training(

@@ -141,14 +141,29 @@ class Study:
         return replace(chain.labels_spec, code=code)
 
     def round_spec(self, chain: Chain, round: int) -> RoundSpec:
+        return replace(chain.spec(round), code=self._round_code(chain, retrained=round > 0))
+
+    def round_values(self, chain: Chain, round: int) -> dict[str, Any]:
+        """The same as JSON has it. Made once for all rounds of a chain but the dense one, which
+        differ in their number only: thousands of them are planned."""
+        key = chain.path, round > 0
+        if key not in self._values:
+            self._values[key] = self.round_spec(chain, round).to_dict()
+        return self._values[key] | {"round": round}
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, bool], dict[str, Any]]:
+        return {}
+
+    def _round_code(self, chain: Chain, retrained: bool) -> str:
         drawn = names.module(INITIALISATIONS[chain.recipe.initialisation])
         modules = ["sdd.stages.train_round", chain.builder, drawn]
         if chain.teacher:
             modules.append(chain.teacher.chain.builder)
-        if round > 0:
+        if retrained:
             modules.append(names.module(CRITERIA[chain.pruning.criterion]))
             modules.append(names.module(RETRAININGS[chain.retraining]))
-        return replace(chain.spec(round), code=fingerprint.code(*modules))
+        return fingerprint.code(*modules)
 
     def teacher_logits_spec(self, teacher: Teacher, augmentation: str) -> TeacherLogitsSpec:
         code = fingerprint.code("sdd.stages.teacher_logits", teacher.chain.builder)

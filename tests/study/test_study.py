@@ -188,6 +188,16 @@ def test_specs_hold_what_a_job_depends_on_and_nothing_more(config):
         assert different == changed, change
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_spec_of_a_round_is_the_same_made_alone_or_with_its_chain(config, ends):
+    config["early_stopping"]["ends_chains"] = ends
+    built = build(config)
+    for chain in built.chains.values():
+        for number in (5, 0, 1, 0, 31):
+            alone = build(config).round_spec(chain, number).to_dict()
+            assert canonical(built.round_values(chain, number)) == canonical(alone)
+
+
 def test_a_request_is_the_default_with_what_differs_for_the_model(config):
     (chain, *_) = build(config).chains
     config["cluster"] = {"default": {"minutes": 5, "memory_mb": 6}, "vit": {"minutes": 7}}

@@ -168,7 +168,7 @@ def state_of(wildcards, output):
 
 def round_param(wildcards):
     chain = STUDY.chains[wildcards.chain]
-    return param(STUDY.round_spec(chain, int(wildcards.get("round", 0))))
+    return canonical(STUDY.round_values(chain, int(wildcards.get("round", 0))))
 
 
 def logits_param(wildcards):
