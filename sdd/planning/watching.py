@@ -8,7 +8,7 @@ a network's disk, be half written, or go between two readings.
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -321,17 +321,16 @@ def _liveness(
     return "elsewhere" if quiet_s < patience else "quiet"
 
 
-def _ending(lines: Iterable[str]) -> tuple[str, str]:
+def _ending(lines: Sequence[str]) -> tuple[str, str]:
     """How the job of a log ended, and its last words; empty where it is at work, or all is well."""
-    last = ""
     for line in lines:
+        if line.startswith(("interrupted after epoch", "stops after epoch")):
+            return "interrupted", line
         if line.startswith("error: "):
             return "failed", line.removeprefix("error: ")
-        last = line or last
         if line.startswith("Traceback "):
-            return "failed", [*lines][-1]
-    interrupted = last.startswith(("interrupted after epoch", "stops after epoch"))
-    return ("interrupted", last) if interrupted else ("", "")
+            return "failed", lines[-1]
+    return "", ""
 
 
 def _other_jobs(study: Study) -> Iterator[tuple[str, str, str]]:

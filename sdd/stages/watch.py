@@ -45,7 +45,10 @@ def run(args: argparse.Namespace) -> None:
         return screen.text(whole, width if terminal else sys.maxsize, colours)
 
     if args.once or not terminal:
-        print("\n".join(page()))
+        try:
+            print("\n".join(page()), flush=True)
+        except BrokenPipeError:  # `| head` has read enough; at the end Python would flush again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     shown: list[str] = []
     sys.stdout.write(ENTER)

@@ -213,6 +213,7 @@ def test_who_holds_a_lock_is_seen_without_taking_it(study):
         (EPOCH.format(3) + "error: no memory\n", 10, False, "failed", "failed: no memory"),
         ("Traceback (most ...):\n  File\nKeyError: 'x'\n", 10, False, "failed", "KeyError: 'x'"),
         (EPOCH.format(3) + "interrupted after epoch 3\n", 10, False, "interrupted", "epoch 3"),
+        ("stops after epoch 3: why\nerror: why\n", 10, False, "interrupted", "epoch 3: why"),
         (EPOCH.format(3), 10, False, None, "not begun"),
     ],
 )
