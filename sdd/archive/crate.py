@@ -41,7 +41,9 @@ def describe(
         "@type": "Dataset",
         "name": f"Sparse double descent: the study {study}",
         "description": "Config, code, specs, metrics, tables, figures and report of a finished "
-        "study of sparse double descent, enough to check and redraw all of them.",
+        "study of sparse double descent, enough to check and redraw all of them: unpacked, "
+        "sha256sum -c checksums.sha256 checks every file, and redraw.json holds what "
+        "python -m sdd STAGE takes for each table and figure.",
         "datePublished": date,
         "license": {"@id": LICENCE},
         "mainEntity": {"@id": "Snakefile"},

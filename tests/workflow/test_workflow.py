@@ -388,7 +388,7 @@ def test_deleted_results_come_back(finished, tmp_path):
     gone = [reports / "tables/descent.md", reports / "figures/figure1_phenomenon.pdf"]
     for path in gone:
         path.unlink()
-    copy.snakemake(*SMOKE)
+    assert "jobs done, every round is done" in copy.snakemake(*SMOKE).stdout
     assert all(path.exists() for path in gone)
     (reports / "rounds.csv").unlink()
     assert COLLECT in copy.planned(*SMOKE)
@@ -406,6 +406,9 @@ def test_a_failed_training_keeps_what_was_finished(workflow):
     assert not (workflow.folder / target).exists()
     log = workflow.folder / f"results/mnist5k/logs/chains/{CHAIN.format(PLAIN, 1)}/round00.log"
     assert "error: " in log.read_text() and "the loss is" in log.read_text()
+    assert "1 of 3 jobs done, time left: not known before the first epochs" in out
+    watched = workflow.sdd("watch", "--configfile", "bad.yaml", "--once")
+    assert "ce-wd0.0001/seed1 round 00  failed: " in watched and "the loss is" in watched
 
 
 def test_a_failed_preparation_says_why_in_terminal_and_log(workflow):
