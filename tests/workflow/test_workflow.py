@@ -396,12 +396,12 @@ def test_deleted_results_come_back(finished, tmp_path):
 
 def test_a_failed_training_keeps_what_was_finished(workflow):
     (workflow.folder / "bad.yaml").write_text(
-        "recipes: {lenet-300-100: {epochs: 1, milestones: [], learning_rate: 1.0e+9}}\n"
+        "recipes: {lenet-300-100: {epochs: 1, milestones: [], learning_rate: 1000}}\n"
     )
     target = f"results/mnist5k/chains/{CHAIN.format(PLAIN, 1)}/round00/metrics.json"
     out = workflow.snakemake(target, "--configfile", "bad.yaml", fails=True).stdout
     assert f"error: {CHAIN.format(PLAIN, 1)}, round 0: the loss is" in out
-    assert "at learning rate 1e+09" in out
+    assert "at learning rate 1000" in out
     assert (workflow.folder / "resources/datasets/mnist-5k/dataset.json").exists()
     assert not (workflow.folder / target).exists()
     log = workflow.folder / f"results/mnist5k/logs/chains/{CHAIN.format(PLAIN, 1)}/round00.log"
