@@ -1,7 +1,7 @@
 """The rounds of a study, as rounds.csv has them: chains, curves over seeds, outcomes of a rule.
 
-Deviations are the sample standard deviation (ddof = 1) over seeds. What was not measured stays NaN
-and is never 0.
+What is said over seeds is a mean with its 95 % confidence interval (`sdd.analysis.intervals`) and
+the sample standard deviation (ddof = 1). What was not measured stays NaN and is never 0.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from sdd.analysis.descent import Choice, best_round, stop_early, valley
+from sdd.analysis.intervals import half_width
 from sdd.base import layout
 from sdd.base.errors import DataError
 from sdd.base.files import opened, read_record, replacing, write_json
@@ -72,18 +73,9 @@ def chains(rounds: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve(rounds: pd.DataFrame, column: str) -> pd.DataFrame:
-    """One setting over its seeds: sparsity, mean, deviation and n of every round with a value."""
-    known = rounds.dropna(subset=[column])
-    by_round = known.groupby("round")
-    values = by_round[column]
-    return pd.DataFrame(
-        {
-            "sparsity": by_round["sparsity"].mean(),
-            "mean": values.mean(),
-            "deviation": values.std(),
-            "n": values.count(),
-        }
-    )
+    """One setting over its seeds: sparsity and mean of every round with a value."""
+    by_round = rounds.dropna(subset=[column]).groupby("round")
+    return pd.DataFrame({"sparsity": by_round["sparsity"].mean(), "mean": by_round[column].mean()})
 
 
 def outcomes(rounds: pd.DataFrame, choose: Callable[[Sequence[float]], Choice]) -> pd.DataFrame:
@@ -154,12 +146,16 @@ def valleys(rounds: pd.DataFrame, tolerance: float) -> pd.DataFrame:
 
 
 def over_seeds(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, float]:
-    """Mean and deviation of each column; one seed without a value leaves both unknown."""
+    """Mean, half the width of its 95 % confidence interval, and deviation of each column.
+
+    One seed without a value leaves all of them unknown.
+    """
     return {
         f"{column}_{name}": statistic
         for column in columns
         for name, statistic in (
             ("mean", rows[column].mean(skipna=False)),
+            ("half_width", half_width(rows[column])),
             ("deviation", rows[column].std(skipna=False)),
         )
     }

@@ -1,21 +1,31 @@
-"""Lines are means over seeds, bands one deviation; they differ in color, dash and marker."""
+"""Lines are means over seeds, bands their intervals; they differ in color, dash and marker."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
 
 from sdd.analysis.collected import SETTING
+from sdd.analysis.intervals import interval
 from sdd.report.sparsity_axis import place
 from sdd.report.style import Look
 
 
 def line(axes: Axes, rounds: pd.DataFrame, column: str, look: Look, label: str) -> None:
-    """One setting: its mean over seeds and, with more than one, a band of one deviation."""
+    """One setting: its mean over seeds and, with more than one, its 95 % confidence interval."""
     known = rounds.dropna(subset=[column])
+    most = 100 if column.endswith("accuracy") else None
+
+    def band(values: Sequence[float]) -> tuple[float, float]:
+        """Of few seeds the interval may leave what an accuracy or a loss can be."""
+        return tuple(np.clip(interval(values), 0, most))
+
     ylabel = axes.get_ylabel()
     seaborn.lineplot(
         known.assign(position=place(axes, known.sparsity)), x="position", y=column,
-        errorbar="sd" if known.seed.nunique() > 1 else None,
+        errorbar=band if known.seed.nunique() > 1 else None,
         color=look.color, linestyle=look.dash, marker=look.marker, markevery=3,
         markeredgewidth=0, err_kws={"alpha": 0.2, "linewidth": 0}, label=label,
         legend=False, ax=axes,
@@ -30,4 +40,5 @@ def seeds(*parts: pd.DataFrame) -> str:
     few, many = counts.min(), counts.max()
     if many == 1:
         return "one seed"
-    return f"mean ± standard deviation of {many if few == many else f'{few} to {many}'} seeds"
+    count = many if few == many else f"{few} to {many}"
+    return f"mean and 95 % confidence interval of {count} seeds"

@@ -1,4 +1,4 @@
-"""Tables for reading: one unit for all FLOPs, means with deviations, what rows share said once."""
+"""Tables for reading: one unit for all FLOPs, means with intervals, what rows share said once."""
 
 import math
 from collections.abc import Collection
@@ -78,8 +78,19 @@ def shared(lines: list[list[str]]) -> tuple[str, list[str], list[list[str]]]:
     return " ".join(sentences), header, rows
 
 
+# What stands beside a mean, by the end of its column's name: over our seeds half the width of the
+# interval; the paper prints deviations.
+SPREADS = ("_half_width", "_deviation")
+INTERVALS = "±: 95 % confidence interval of the mean (Student's t over seeds)."
+
+
+def has_intervals(frame: pd.DataFrame) -> bool:
+    """Whether some mean of a table has an interval; that of one seed has none."""
+    return bool(frame.filter(regex="_half_width$").notna().any(axis=None))
+
+
 def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[list[str]]:
-    """The header and the rows as text: means with deviations, one unit for all FLOPs.
+    """The header and the rows as text: means with their intervals, one unit for all FLOPs.
 
     Columns without any value are left out, except for costs, which say that nobody measured them.
     On the data sets `without_truth` how many labels are wrong is unknown, and is said to be.
@@ -90,17 +101,22 @@ def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[l
     for name in frame:
         base = name.removesuffix("_mean")
         measured = base.endswith((*COSTS, "ours")) and not base.startswith("paper_")
-        if name.endswith("_deviation") or (frame[name].isna().all() and not measured):
+        shown_with = name.endswith(SPREADS) or name.removesuffix("_high") + "_low" in frame
+        if shown_with or (frame[name].isna().all() and not measured):
             continue
         owner = next((o for o in OWNERS if base.startswith(o) and base not in HEADERS), "")
         header, digits = HEADERS.get(base.removeprefix(owner), (base.replace("_", " "), None))
         values = frame[name] / scale if base.endswith("flops") else frame[name]
         missing = "not measured" if measured else "-"
-        if f"{base}_deviation" in frame:
-            spread = frame[f"{base}_deviation"] / (scale if base.endswith("flops") else 1)
-            cells = [
-                _plus_minus(*pair, digits, missing) for pair in zip(values, spread, strict=True)
-            ]
+        spread = next((base + s for s in SPREADS if base + s in frame), None)
+        high = name.removesuffix("_low") + "_high"
+        if high in frame:
+            cells = [_from_to(*ends, digits) for ends in zip(values, frame[high], strict=True)]
+        elif spread:
+            unit = scale if base.endswith("flops") else 1
+            pairs = zip(values, frame[spread] / unit, strict=True)
+            cells = [_plus_minus(*pair, digits, missing) for pair in pairs]
+            header += " (± deviation)" if spread.endswith("_deviation") else ""
         else:
             cells = [_cell(value, digits, missing) for value in values]
         if name == "noise":
@@ -120,15 +136,19 @@ def _cell(value: Any, digits: int | None, missing: str = "-") -> str:
     return f"{value:.4g}" if digits is None else f"{value:.{digits}f}"
 
 
-def _plus_minus(mean: float, deviation: float, digits: int | None, missing: str) -> str:
+def _from_to(low: float, high: float, digits: int | None) -> str:
+    return "-" if pd.isna(low) else f"{_cell(low, digits)} to {_cell(high, digits)}"
+
+
+def _plus_minus(mean: float, spread: float, digits: int | None, missing: str) -> str:
     """Both with the same decimals: `digits`, or as many as show four digits of the mean.
 
-    One seed has no deviation.
+    One seed has no spread.
     """
     if pd.isna(mean):
         return missing
-    if pd.isna(deviation):
+    if pd.isna(spread):
         return _cell(mean, digits)
     if digits is None:
         digits = max(0, 3 - math.floor(math.log10(abs(mean)))) if mean else 0
-    return f"{_cell(mean, digits)} ± {_cell(deviation, digits)}"
+    return f"{_cell(mean, digits)} ± {_cell(spread, digits)}"

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from sdd.base.files import replacing
-from sdd.report.readable import readable, shared
+from sdd.report.readable import INTERVALS, has_intervals, readable, shared
 
 
 def frame(name: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """A table: one column a number, in base units (FLOPs, g, percent, points).
 
-    Means and deviations stand apart; what was not measured stays NaN.
+    Means, intervals and deviations stand apart; what was not measured stays NaN.
     """
     if not rows:
         raise ValueError(f"no chain in these rounds is one that table {name} is about")
@@ -24,22 +24,23 @@ def frame(name: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def write(frame: pd.DataFrame, stem: Path | str, without_truth: Collection[str] = ()) -> None:
     """Write a table as <stem>.csv (every digit, base units), <stem>.md and <stem>.tex (rounded).
 
-    What all rows have in common stands above the readable ones, once; there, noise on data sets
-    `without_truth` is said to be of unknown rate.
+    What all rows have in common, and what ± means, stands above the readable ones, once; there,
+    noise on data sets `without_truth` is said to be of unknown rate.
     """
     common, header, rows = shared(readable(frame, without_truth))
-    above = f"{common}\n\n" if common else ""
-    above_latex = f"% {_escape(common)}\n" if common else ""
+    said = " ".join(filter(None, [common, INTERVALS if has_intervals(frame) else ""]))
+    above = f"{said}\n\n" if said else ""
+    above_latex = f"% {_escape(said)}\n" if said else ""
     for suffix, text in (
         ("csv", frame.to_csv(index=False, lineterminator="\n")),
-        ("md", above + _markdown(header, rows)),
+        ("md", above + markdown(header, rows)),
         ("tex", above_latex + _latex(header, rows)),
     ):
         with replacing(Path(f"{stem}.{suffix}")) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
+def markdown(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

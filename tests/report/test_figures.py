@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from builders import draw
 from matplotlib.text import Text
 from synthetic import chain, metrics, study
@@ -80,7 +81,7 @@ def test_the_legend_says_when_a_seed_has_ended_before_the_others():
     for rounds, seeds in ((study(), "2 seeds"), (frame, "1 to 2 seeds")):
         figure = draw("figure2_occurrence", rounds, RULE)
         texts = [t.get_text() for t in figure.findobj(Text)]
-        assert f"mean ± standard deviation of {seeds}" in texts
+        assert f"mean and 95 % confidence interval of {seeds}" in texts
 
 
 def test_a_line_is_the_mean_over_seeds():
@@ -91,6 +92,19 @@ def test_a_line_is_the_mean_over_seeds():
     chosen = frame[(frame.experiment == "occurrence") & (frame.noise == "symmetric-0.4")]
     expected = [chosen[chosen["round"] == r].test_accuracy.mean() for r in range(29)]
     np.testing.assert_allclose(line.get_ydata(), expected)
+
+
+def test_a_band_is_the_interval_of_the_mean_within_what_an_accuracy_can_be():
+    frame = pd.concat([chain(seed=seed, jitter=3, dense=97) for seed in (1, 2, 3)])
+    figure = draw("figure2_occurrence", frame, RULE)
+    (band,) = figure.axes[0].collections
+    corners = band.get_paths()[0].vertices
+    for number, place in ((0, spread(0)), (18, spread(100 * (1 - 0.8**18)))):
+        values = frame[frame["round"] == number].test_accuracy
+        low, high = scipy.stats.t.interval(0.95, 2, values.mean(), scipy.stats.sem(values))
+        ends = corners[np.isclose(corners[:, 0], place), 1]
+        assert (ends.min(), ends.max()) == pytest.approx((low, min(high, 100)))
+        assert (high > 100) == (number == 0)
 
 
 def test_files_are_replaced_and_not_written_in_place(tmp_path):

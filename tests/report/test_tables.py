@@ -12,7 +12,7 @@ from sdd.analysis.comparisons import distillations
 from sdd.analysis.paper import BEST, DENSE, OPTIMAL
 from sdd.report.catalogue import TABLES
 from sdd.report.naming import noise_name, without_truth
-from sdd.report.readable import readable
+from sdd.report.readable import INTERVALS, readable
 from sdd.report.table_writer import write
 from sdd.study.settings import EarlyStopping
 
@@ -210,7 +210,8 @@ def test_what_all_rows_share_stands_above_them_once(tmp_path):
     assert (tmp_path / "t.tex").read_text().startswith("% Everywhere: data set cifar10; ")
     above, _, header = text.splitlines()[:3]
     taught = "teacher's model resnet18; teacher's objective ce-wd0.0001; α 0.8; τ 10."
-    assert above.endswith(f" With a teacher: {taught}") and "teacher's model" not in header
+    assert above.endswith(f" With a teacher: {taught} {INTERVALS}")
+    assert "teacher's model" not in header
     assert len(text.splitlines()) == 2 + 2 + 4
 
 
@@ -239,6 +240,18 @@ def test_files_are_replaced_and_not_written_in_place(tmp_path):
     assert len(list(tmp_path.iterdir())) == 6
 
 
+def test_an_interval_stands_beside_a_mean_of_several_seeds_and_of_one_none(tmp_path):
+    for seeds, shown in ((1, "70.00"), (3, "72.00 ± 4.97")):  # t(2) = 4.303, s = 2
+        frame = pd.concat([rounds([70 + 2 * seed, 60, 72], seed=seed) for seed in range(seeds)])
+        table = build("descent", frame, RULE)
+        write(table, tmp_path / "t")
+        said = [(tmp_path / f"t.{suffix}").read_text("utf-8") for suffix in ("md", "tex")]
+        assert f"| {shown} |" in said[0] and ("confidence interval" in said[0]) == (seeds > 1)
+        assert ("confidence interval" in said[1]) == (seeds > 1)
+        assert table.dense_accuracy_half_width.isna().all() == (seeds == 1)
+        assert table.dense_accuracy_deviation.isna().all() == (seeds == 1)
+
+
 def test_reading_one_seed_and_nothing_measured():
     frame = study(seeds=(1,)).assign(co2_g=np.nan)
     header, first, *_ = readable(build("table1_l2", frame, RULE))
@@ -255,7 +268,7 @@ def test_reading_two_seeds_in_the_papers_units():
     row = dict(zip(header, first, strict=True))
     assert row["training cost [PFLOPs]"] == "42.34 ± 0.00"
     assert row["paper: training cost [PFLOPs]"] == "48.84"
-    assert row["paper: test accuracy [%]"] == "74.52 ± 1.20"
+    assert row["paper: test accuracy [%] (± deviation)"] == "74.52 ± 1.20"
     assert row["CO2 [g]"] == "not measured" and row["paper: CO2 [g]"] == "510"
 
 
