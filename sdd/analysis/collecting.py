@@ -62,8 +62,11 @@ class Collection:
             candidates = rounds[teacher.chain.path]
             # Chosen again instead of read from teacher.json: Snakemake would go through all of
             # these inputs anew whenever one of them, the output of a checkpoint, has been made.
-            number = select_teacher(candidates).round if teacher.which == "best" else 0
-            teachers[path] = candidates[number]
+            teachers[path] = candidates[0]
+            if teacher.chosen:
+                rule = study.selection_spec(teacher)
+                choice = select_teacher(candidates, rule.rule, rule.validation_images)
+                teachers[path] = candidates[choice.round]
         logits = {
             files.facts: _logits(root, files, teachers[student.teacher.path])
             for files, student in study.logits_users.items()
@@ -145,6 +148,7 @@ def row(
         "energy_method": metrics.energy.method,
         "device": metrics.device,
         "instruction_set": metrics.instruction_set,
+        "validation_images": found.study.images(chain.data)[1],
     }
 
 

@@ -1,14 +1,40 @@
-"""Which round of a chain becomes the teacher. Looks at validation data only."""
+"""Which round of a chain becomes the teacher. Looks at validation data only.
 
+A rule takes the validation accuracies of a chain's trained rounds, in percent, densest first, and
+how many images each was measured on; it returns the index of the one that teaches.
+"""
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sdd.base import names
 from sdd.base.records import to_dict
+from sdd.study.methods import SELECTIONS
 from sdd.study.metrics import RoundMetrics
 
-REASON = "best validation accuracy; ties go to the sparser round"
 RUNNERS_UP = 3
+
+
+def best(validation: Sequence[float], images: int) -> int:
+    """The best validation accuracy; ties go to the sparser round."""
+    return max(range(len(validation)), key=lambda i: (validation[i], i))
+
+
+def one_standard_error(validation: Sequence[float], images: int) -> int:
+    """The sparsest round within one standard error of the best validation accuracy.
+
+    Breiman et al. (1984): what is no better than chance does not count as better.
+    """
+    highest = max(validation)
+    least = highest - standard_error(highest, images)
+    return max(i for i, accuracy in enumerate(validation) if accuracy >= least)
+
+
+def standard_error(accuracy: float, images: int) -> float:
+    """Of an accuracy in percent measured on so many images: the binomial one, in points."""
+    return math.sqrt(accuracy * (100 - accuracy) / images)
 
 
 @dataclass(frozen=True)
@@ -28,7 +54,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TeacherChoice:
-    """The chosen round, and the next best: `teacher.json`."""
+    """The chosen round, and the best of the others: `teacher.json`."""
 
     chain: str
     round: int
@@ -42,16 +68,19 @@ class TeacherChoice:
         return to_dict(self)
 
 
-def select_teacher(rounds: Sequence[RoundMetrics]) -> TeacherChoice:
-    """The best among a chain's `rounds`: by validation accuracy, and of equal ones the sparser."""
+def select_teacher(rounds: Sequence[RoundMetrics], rule: str, images: int) -> TeacherChoice:
+    """The one among a chain's `rounds` that a rule chooses, by accuracies on so many `images`."""
+    choose = names.load(SELECTIONS[rule].function)
     trained = {Candidate.of(metrics): metrics for metrics in rounds if metrics.ended is None}
-    best, *others = sorted(trained, key=lambda c: (c.validation_accuracy, c.round), reverse=True)
+    candidates = sorted(trained, key=lambda c: c.round)
+    chosen = candidates.pop(choose([c.validation_accuracy for c in candidates], images))
+    candidates.sort(key=lambda c: (c.validation_accuracy, c.round), reverse=True)
     return TeacherChoice(
-        chain=trained[best].spec.chain,
-        round=best.round,
-        sparsity=best.sparsity,
-        validation_accuracy=best.validation_accuracy,
-        reason=REASON,
-        weights_sha256=trained[best].weights_sha256,
-        runners_up=tuple(others[:RUNNERS_UP]),
+        chain=trained[chosen].spec.chain,
+        round=chosen.round,
+        sparsity=chosen.sparsity,
+        validation_accuracy=chosen.validation_accuracy,
+        reason=SELECTIONS[rule].meaning,
+        weights_sha256=trained[chosen].weights_sha256,
+        runners_up=tuple(candidates[:RUNNERS_UP]),
     )

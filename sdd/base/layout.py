@@ -3,7 +3,7 @@
     resources/datasets/<dataset>/             a prepared data set, shared by all studies
     results/<study>/labels/<dataset>/<noise>/seed<k>/
     results/<study>/chains/<dataset>/<noise>/<model>/<objective>/seed<k>/round<rr>/
-    results/<study>/teachers/<chain>/<best or dense>/
+    results/<study>/teachers/<chain>/<best, one-standard-error or dense>/
     results/<study>/logs/...                  a log for each of these
     results/<study>/.state/                   what unfinished trainings go on from
     reports/<study>/                          rounds.csv, rounds.json, tables, figures, report.html
@@ -123,15 +123,15 @@ class Layout:
         log = f"{self.results}/logs/chains/{chain}/{round_name(number)}.log"
         return Files(f"{folder}/{METRICS}", f"{folder}/{_DATA[METRICS]}", log)
 
-    def choice(self, chain: str) -> str:
-        """Which round of a chain is its best: facts only."""
-        return f"{self.results}/teachers/{chain}/best/{CHOICE}"
+    def choice(self, teacher: str) -> str:
+        """Which round is the teacher at the path <chain>/<rule>: facts only."""
+        return f"{self.results}/teachers/{teacher}/{CHOICE}"
 
-    def choice_log(self, chain: str) -> str:
-        return f"{self.results}/logs/teachers/{chain}/best.log"
+    def choice_log(self, teacher: str) -> str:
+        return f"{self.results}/logs/teachers/{teacher}.log"
 
     def teacher_logits(self, teacher: str, augmentation: str) -> LogitsFiles:
-        """Of a teacher at the path <chain>/<best or dense>."""
+        """Of a teacher at the path <chain>/<rule, or dense>."""
         folder = f"{self.results}/teachers/{teacher}/logits-{augmentation}"
         log = f"{self.results}/logs/teachers/{teacher}-logits-{augmentation}.log"
         return LogitsFiles(

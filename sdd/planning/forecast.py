@@ -71,7 +71,7 @@ def jobs(study: Study) -> dict[str, int]:
         "noisy_labels": len({chain.labels for chain in study.chains.values()}),
         "train_dense": plain,
         "prune_retrain": plain * study.last_round,
-        "select_teacher": sum(t.which == "best" for t in study.teachers.values()),
+        "select_teacher": sum(t.chosen for t in study.teachers.values()),
         "teacher_logits": len(study.logits_users),
         "distill_dense": students,
         "distill_retrain": students * study.last_round,
@@ -88,13 +88,13 @@ def jobs(study: Study) -> dict[str, int]:
 def trainings_needed(study: Study, done: Mapping[str, list[float]]) -> dict[str, int] | None:
     """How many rounds of each chain early stopping would have trained.
 
-    None before every round of the study is there. A chain whose best round teaches is trained to
-    its end, since only then one knows its best round, unless early stopping really ends it.
+    None before every round of the study is there. A chain of which a round is chosen to teach is
+    trained to its end, since only then one knows which, unless early stopping really ends it.
     """
     if any(len(done[path]) < len(study.rounds) for path in study.chains):
         return None
     rule = study.config.early_stopping.rule
-    teachers = {t.chain.path for t in study.teachers.values() if t.which == "best"}
+    teachers = {t.chain.path for t in study.teachers.values() if t.chosen}
     whole = set() if study.early_stopping_ends_chains else teachers
     return {
         path: len(study.rounds) if path in whole else stop_early(accuracies, rule).last + 1

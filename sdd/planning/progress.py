@@ -66,10 +66,10 @@ def _taught(study: Study, chain: Chain, finished: Finished, hashes: Hashes) -> H
     """The same with the chain's teacher, or its logits. Raises DataError for a missing file."""
     there = finished[chain.teacher.chain.path]
     number = 0
-    if chain.teacher.which == "best":
+    if chain.teacher.chosen:
         if len(there) < len(study.rounds):
             return None
-        choice = Path(study.layout.choice(chain.teacher.chain.path))
+        choice = Path(study.layout.choice(chain.teacher.path))
         number = read_record(choice, TeacherChoice).round
     if number >= len(there):
         return None

@@ -99,9 +99,9 @@ def _begin(study: Study, chain: Chain, rates: ChainRates, work: Work, todo: Todo
     """The job that a chain's dense round waits for, added with what it waits for itself."""
     if not chain.teacher:
         return todo.add(f"labels {chain.labels}", 2 * LIGHT, [])  # with the data set
-    source, which = chain.teacher.chain.path, chain.teacher.which
+    source = chain.teacher.chain.path
     begin = f"{source} 0"
-    if which == "best":
+    if chain.teacher.chosen:
         last = f"{source} {work.stop[source] - 1}"
         begin = todo.add(f"teacher {chain.teacher.path}", LIGHT, [last])
     if study.tabulated(chain):

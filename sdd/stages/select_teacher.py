@@ -1,4 +1,4 @@
-"""Choose the best round of a chain, which becomes a teacher."""
+"""Choose the round of a chain that becomes a teacher."""
 
 import argparse
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from sdd.analysis import selection
 from sdd.base.files import write_json
 from sdd.study.metrics import read_metrics
+from sdd.study.specs import SelectionSpec
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,5 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    choice = selection.select_teacher([read_metrics(path) for path in args.rounds])
+    spec = SelectionSpec.from_dict(args.spec)
+    rounds = [read_metrics(path) for path in args.rounds]
+    choice = selection.select_teacher(rounds, spec.rule, spec.validation_images)
     write_json(args.output, choice.to_dict())

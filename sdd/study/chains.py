@@ -6,6 +6,7 @@ from sdd.base import names
 from sdd.data.datasets import Dataset
 from sdd.data.settings import LabelsSpec, Noise, Validation
 from sdd.models import names as models
+from sdd.study.methods import DENSE
 from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
 from sdd.study.specs import RoundSpec, TeacherSpec
 
@@ -77,10 +78,15 @@ class Chain:
 
 @dataclass(frozen=True)
 class Teacher:
-    """A round of another chain: its dense model, or its best by validation accuracy."""
+    """A round of another chain: its dense model, or one that is chosen on validation data."""
 
     chain: Chain
-    which: str
+    which: str  # of sdd.study.methods.TEACHERS
+
+    @property
+    def chosen(self) -> bool:
+        """Whether all rounds of its chain must be there before one knows which it is."""
+        return self.which != DENSE
 
     @property
     def path(self) -> str:

@@ -24,12 +24,14 @@ from sdd.data.datasets import DATASETS, human_kinds
 from sdd.data.noise_kinds import KINDS
 from sdd.data.settings import Validation
 from sdd.models import names
-from sdd.study.methods import RETRAININGS
+from sdd.study.methods import RETRAININGS, SELECTIONS, TEACHERS
 from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe, Temperature
 
 NAME = "^[a-z0-9][a-z0-9_-]{0,79}$"  # of studies and experiments: they become folders
 _KINDS = "; ".join(f"{name} ({kind.meaning})" for name, kind in KINDS.items())
 _HUMAN = "; ".join(f"{', '.join(kinds)} ({name})" for name, kinds in human_kinds().items())
+
+_SELECTIONS = ", ".join(f"{name} ({rule.meaning})" for name, rule in SELECTIONS.items())
 
 MOST_ROUNDS = 1000  # of a chain
 MOST_CHAINS = 10_000  # of a study
@@ -60,8 +62,9 @@ class TeacherGrid:
     __pydantic_config__ = STRICT
 
     experiment: str = setting("Name of an experiment that stands above this one.")
-    round: tuple[Literal["best", "dense"], ...] = axis(
-        "Which round teaches: best (validation accuracy) or dense (round 0); one, or a list."
+    round: tuple[str, ...] = axis(
+        f"Which round teaches: {_SELECTIONS}, or dense (round 0); one, or a list.",
+        enum=list(TEACHERS),
     )
     weight_decay: WeightDecay | None = setting(
         "The weight decay of the teacher, 0 to 1,000, where its experiment has several.", None

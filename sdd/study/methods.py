@@ -3,6 +3,8 @@
 A new one is a function in a module of its own, with the signature of its kind, and a line here.
 """
 
+from typing import NamedTuple
+
 # weights -> scores: see sdd.sparsity.criteria. The lowest scores are pruned first.
 CRITERIA = {"magnitude": "sdd.sparsity.criteria:magnitude"}
 
@@ -11,6 +13,27 @@ INITIALISATIONS = {
     "default": "sdd.models.initialisation:default",
     "kaiming-normal": "sdd.models.initialisation:kaiming_normal",
 }
+
+
+class Selection(NamedTuple):
+    """A rule by which a chain's teacher is chosen."""
+
+    function: str
+    meaning: str
+
+
+# Which of a chain's rounds teaches, chosen on validation data: see sdd.analysis.selection.
+SELECTIONS = {
+    "best": Selection(
+        "sdd.analysis.selection:best", "best validation accuracy; ties go to the sparser round"
+    ),
+    "one-standard-error": Selection(
+        "sdd.analysis.selection:one_standard_error",
+        "the sparsest round within one standard error of the best validation accuracy",
+    ),
+}
+DENSE = "dense"  # round 0, which nobody has to choose
+TEACHERS = (*SELECTIONS, DENSE)
 
 # What a round starts from, in the field's words: see sdd.rounds.retraining.
 RETRAININGS = {"learning-rate-rewinding": "sdd.rounds.retraining:learning_rate_rewinding"}

@@ -70,6 +70,22 @@ class RoundSpec:
 
 
 @dataclass(frozen=True)
+class SelectionSpec:
+    """How a chain's teacher is chosen: by a rule of `sdd.study.methods.SELECTIONS`."""
+
+    rule: str
+    validation_images: int  # behind each accuracy
+    code: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "SelectionSpec":
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self)
+
+
+@dataclass(frozen=True)
 class TeacherLogitsSpec:
     """The logits of a frozen teacher for every image under every outcome of an augmentation."""
 

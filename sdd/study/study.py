@@ -15,9 +15,9 @@ from sdd.data.settings import DatasetSpec, LabelsSpec
 from sdd.study.chains import Chain, Teacher
 from sdd.study.config import MOST_ROUNDS, RUN_KEYS, Request, StudyConfig
 from sdd.study.grids import expand
-from sdd.study.methods import CRITERIA, INITIALISATIONS, RETRAININGS
+from sdd.study.methods import CRITERIA, INITIALISATIONS, RETRAININGS, SELECTIONS
 from sdd.study.settings import OUTCOMES
-from sdd.study.specs import RoundSpec, TeacherLogitsSpec
+from sdd.study.specs import RoundSpec, SelectionSpec, TeacherLogitsSpec
 
 # What collecting depends on: the keys that decide which chains exist and how they are called.
 CHAIN_KEYS = (
@@ -164,6 +164,13 @@ class Study:
             modules.append(names.module(CRITERIA[chain.pruning.criterion]))
             modules.append(names.module(RETRAININGS[chain.retraining]))
         return fingerprint.code(*modules)
+
+    def selection_spec(self, teacher: Teacher) -> SelectionSpec:
+        """Of a teacher that is chosen."""
+        _, validation, _ = self.images(teacher.chain.data)
+        rule = names.module(SELECTIONS[teacher.which].function)
+        code = fingerprint.code("sdd.stages.select_teacher", rule)
+        return SelectionSpec(teacher.which, validation, code)
 
     def teacher_logits_spec(self, teacher: Teacher, augmentation: str) -> TeacherLogitsSpec:
         code = fingerprint.code("sdd.stages.teacher_logits", teacher.chain.builder)

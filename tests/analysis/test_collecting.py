@@ -28,7 +28,7 @@ COLUMNS = [
     "weights_kept", "weights_total", "train_accuracy", "train_clean_accuracy",
     "validation_accuracy", "test_accuracy", "train_loss", "validation_loss", "test_loss",
     "ended", "epochs", "macs", "flops", "flops_computed", "seconds", "energy_kwh", "co2_g",
-    "energy_method", "device", "instruction_set",
+    "energy_method", "device", "instruction_set", "validation_images",
 ]  # fmt: skip
 # The teacher's best is round 1; early stopping left the last round of each chain untrained.
 VALIDATION = [70.0, 80.0, None]
@@ -101,6 +101,7 @@ def test_a_row_a_round_with_all_columns(study, root):
     assert taught.teacher_round.eq(1).all() and taught.teacher_chain.eq(plain.chain[0]).all()
     logits = taught.filter(like="teacher_logits_").iloc[0]
     assert logits.tolist() == [500, 0.25, 1e-6, 4e-4]
+    assert frame.validation_images.eq(500).all()
 
 
 def test_the_studys_own_carbon_intensity(study, root):

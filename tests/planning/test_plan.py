@@ -145,9 +145,9 @@ def test_students_wait_for_their_teacher(smoke):
         if chain.teacher:
             (logits,) = first.needs
             (before,) = order[logits].needs
-            if chain.teacher.which == "best":  # who is to be chosen first
+            if chain.teacher.chosen:
                 (before,) = order[before].needs
-            last = 3 if chain.teacher.which == "best" else 0
+            last = 3 if chain.teacher.chosen else 0
             assert before == f"{chain.teacher.chain.path} {last}"
         else:
             assert first.needs == (f"labels {chain.labels}",)

@@ -18,7 +18,7 @@ from sdd.data.noise_maps import MISTAKEN
 from sdd.study import validation
 from sdd.study.config import PALETTES, StudyConfig
 from sdd.study.data_entries import survey
-from sdd.study.methods import CRITERIA, INITIALISATIONS, RETRAININGS
+from sdd.study.methods import CRITERIA, INITIALISATIONS, RETRAININGS, TEACHERS
 from sdd.study.specs import RoundSpec
 from sdd.study.study import Study
 
@@ -151,7 +151,7 @@ def valid(r: random.Random) -> Config:
 
 def taught_by(r: random.Random, teacher: Config) -> Config:
     """What a student shares with its teacher's experiment, and which of its chains teaches."""
-    taught: Config = {"experiment": teacher["name"], "round": one_or_some(r, ["best", "dense"])}
+    taught: Config = {"experiment": teacher["name"], "round": one_or_some(r, list(TEACHERS))}
     decays = teacher.get("weight_decay")
     if isinstance(decays, list):
         taught["weight_decay"] = r.choice(decays)

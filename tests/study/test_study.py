@@ -15,6 +15,7 @@ from sdd.base.files import canonical
 from sdd.base.seeds import derive_seed
 from sdd.data.datasets import DATASETS
 from sdd.study import data_entries, validation
+from sdd.study.methods import TEACHERS
 from sdd.study.reading import merge
 from sdd.study.settings import Recipe
 from sdd.study.specs import RoundSpec
@@ -121,6 +122,18 @@ def test_an_unusual_teacher_shows_in_the_path(config):
     assert objectives == {"kd-lenet-300-100-best-of-ce-wd0.01-wd0.0001"}
 
 
+def test_a_teacher_by_the_other_rule_shows_in_the_path_and_changes_no_other(config):
+    before = set(build(config).chains)
+    config["experiments"][2]["teacher"]["round"] = ["best", "one-standard-error", "dense"]
+    built = build(config)
+    named = {path for path in built.chains if "kd-lenet-300-100-one-standard-error-wd" in path}
+    assert set(built.chains) - before == named and len(named) == len(config["seeds"])
+    teacher = built.chains[next(iter(named))].teacher
+    assert teacher.path.endswith("/seed1/one-standard-error") and teacher.chosen
+    spec = built.selection_spec(teacher)
+    assert (spec.rule, spec.validation_images) == ("one-standard-error", 500)
+
+
 def test_different_chains_never_share_a_path_on_random_grids(config):
     rng = random.Random(0)
     for _ in range(60):
@@ -135,7 +148,7 @@ def test_different_chains_never_share_a_path_on_random_grids(config):
             {"name": "one", "weight_decay": 1e-4, **base},
             {
                 "name": "student",
-                "teacher": {"experiment": "one", "round": some(["best", "dense"])},
+                "teacher": {"experiment": "one", "round": some(list(TEACHERS))},
                 "alpha": some([0.8, 0.5, 0]),
                 "temperature": some([10, 4, 1]),
                 "weight_decay": some([1e-4, 0.01]),

@@ -187,7 +187,7 @@ REFUSED = {
     "alpha without a teacher": (_experiment(0, alpha=0.5), "need a teacher"),
     "unknown teacher round": (
         _experiment(2, teacher={"experiment": "vanilla", "round": "bset"}),
-        r"experiments\[2\]\.teacher\.round.*'bset'.*'best' or 'dense'",
+        r"experiments\[2\]\.teacher\.round.*'bset'.*best .*one-standard-error .*dense",
     ),
     "milestone beyond the last epoch": (
         lambda c: c["recipes"]["lenet-300-100"].update(epochs=30),

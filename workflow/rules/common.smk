@@ -17,11 +17,12 @@ from snakemake.common import dict_to_key_value_args
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import available_cpu_count, update_config
 
-from sdd.base import fingerprint, layout, locks, surroundings
+from sdd.base import layout, locks, surroundings
 from sdd.base.files import canonical, parse_json
 from sdd.machine import devices
 from sdd.report import catalogue
 from sdd.study import data_entries, reading, validation
+from sdd.study.methods import SELECTIONS, TEACHERS
 from sdd.study.study import Study
 
 # The shell reads paths from its environment: nothing in a folder's name can run there. Conda takes
@@ -50,7 +51,7 @@ wildcard_constraints:
     labels=r"[^/]+/[^/]+/seed\d+",
     dataset="[^/]+",
     round=r"\d\d+",
-    which="best|dense",
+    which="|".join(TEACHERS),
     augmentation="none|flip-crop",
 
 
@@ -94,15 +95,17 @@ def parent_of(wildcards):
 
 
 def candidates_of(wildcards):
-    """What the best teacher is chosen from: every round of the chain."""
+    """What a teacher is chosen from: every round of the chain."""
     return [FILES.round(wildcards.chain, number).facts for number in STUDY.rounds]
 
 
 def teacher_files(teacher):
     """The files of the round of its chain that is `teacher`."""
     number = 0
-    if teacher.which == "best":
-        choice = checkpoints.select_teacher.get(chain=teacher.chain.path).output[0]
+    if teacher.chosen:
+        choice = checkpoints.select_teacher.get(
+            chain=teacher.chain.path, which=teacher.which
+        ).output[0]
         with choice.open("rb") as file:  # fetches it, should it lie in remote storage
             number = parse_json(file.read(), choice)["round"]
     return FILES.round(teacher.chain.path, number)
@@ -159,6 +162,11 @@ def logits_file(part):
         return getattr(STUDY.teacher_logits(chain), part)
 
     return file
+
+
+def selection_param(wildcards):
+    teacher = STUDY.teachers[f"{wildcards.chain}/{wildcards.which}"]
+    return param(STUDY.selection_spec(teacher))
 
 
 def state_of(wildcards, output):

@@ -2,16 +2,18 @@ checkpoint select_teacher:
     input:
         candidates_of,
     output:
-        FILES.choice("{chain}"),
+        FILES.choice("{chain}/{which}"),
     log:
-        FILES.choice_log("{chain}"),
+        FILES.choice_log("{chain}/{which}"),
+    wildcard_constraints:
+        which="|".join(SELECTIONS),
     localrule: True
     conda:
         ENVIRONMENT
     params:
-        spec=canonical({"code": fingerprint.code("sdd.stages.select_teacher")}),
+        spec=selection_param,
     message:
-        "Choosing the best teacher from {wildcards.chain}"
+        "Choosing the {wildcards.which} teacher from {wildcards.chain}"
     shell:
         "python -m sdd select_teacher --spec {params.spec:q} --output {output:q}"
         " --log {log:q} {input:q}"
