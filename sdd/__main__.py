@@ -36,6 +36,7 @@ COMMANDS = {
     "plan": "say what a study costs, before it is run",
     "watch": "show how a study comes along, while it runs",
     "archive": "write one file of a finished study, to be kept and published",
+    "compare": "compare the claims of two runs of a study, such as on two machines",
     "schema": "print the JSON schema of a study's config, for editors",
 }
 

@@ -127,6 +127,7 @@ def chain(
             "co2_g": co2_per_round,
             "energy_method": "constant power",
             "device": "cpu",
+            "validation_images": 500,
         }
     )
 

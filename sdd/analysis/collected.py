@@ -27,6 +27,11 @@ SETTING = [
 ]  # fmt: skip
 COSTS = ["flops", "co2_g"]
 
+NEEDED = [
+    "chain", "seed", "round", "sparsity", "validation_accuracy", "test_accuracy", *COSTS,
+    "teacher_chain", *(f"teacher_logits_{cost}" for cost in COSTS),
+]  # fmt: skip
+
 # What `valleys` says of a place on a chain, and the columns that it is taken from.
 PLACE = {"round": "round", "sparsity": "sparsity", "accuracy": "test_accuracy"}
 
@@ -59,6 +64,25 @@ def read(path: Path) -> pd.DataFrame:
             "snakemake again; to change it, change a copy."
         )
     return pd.read_csv(io.BytesIO(content))
+
+
+def read_copy(path: Path) -> pd.DataFrame:
+    """rounds.csv where somebody has put it, also of a version that left nothing to vouch for it.
+
+    Raises DataError, naming the file, where it is not one.
+    """
+    if layout.facts_of_rounds(path).exists():
+        return read(path)
+    with opened(path) as file:
+        content = file.read()
+    try:
+        rounds = pd.read_csv(io.BytesIO(content))
+    except ValueError as error:
+        raise DataError(f"{path} is no table of rounds ({error}).") from None
+    lacking = [column for column in [*SETTING, *NEEDED] if column not in rounds]
+    if lacking:
+        raise DataError(f"{path} is no table of rounds: it lacks {', '.join(lacking)}.")
+    return rounds
 
 
 def chains(rounds: pd.DataFrame) -> pd.DataFrame:

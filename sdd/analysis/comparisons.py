@@ -4,12 +4,13 @@ All functions take chains as `sdd.analysis.collected.chains` returns them.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from sdd.analysis.collected import curve, stopped_outcomes
 from sdd.analysis.descent import valley
+from sdd.study.methods import DENSE, SELECTIONS
 from sdd.study.settings import EarlyStopping
 
 
@@ -73,8 +74,7 @@ class Distilled(NamedTuple):
     alpha: float
     temperature: float
     vanilla: pd.DataFrame
-    dense: pd.DataFrame
-    best: pd.DataFrame
+    students: dict[str, pd.DataFrame]  # by what their teacher is: dense, best, ...
 
 
 def distillations(rounds: pd.DataFrame) -> Iterator[Distilled]:
@@ -83,5 +83,35 @@ def distillations(rounds: pd.DataFrame) -> Iterator[Distilled]:
     distilled = rounds[rounds.teacher != "none"]
     for key, group in distilled.groupby([*same, *TEACHING], dropna=False):
         if key[: len(same)] in vanilla:
-            dense, best = (group[group.teacher == kind] for kind in ("dense", "best"))
-            yield Distilled(*key, vanilla[key[: len(same)]], dense, best)
+            yield Distilled(*key, vanilla[key[: len(same)]], by_teacher(group))
+
+
+def by_teacher(students: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Students by what their teacher is, the dense one first."""
+    found = dict(tuple(students.groupby("teacher")))
+    return {kind: found[kind] for kind in (DENSE, *SELECTIONS) if kind in found}
+
+
+# --- Two settings, seed by seed ---
+
+
+def of_chains(kept: pd.DataFrame, rounds: pd.DataFrame) -> pd.DataFrame:
+    """Those outcomes that are of the chains of `rounds`, by seed."""
+    return kept[kept.chain.isin(rounds.chain)].set_index("seed")
+
+
+def same_seeds(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both, of the seeds that they share."""
+    seeds = a.index.intersection(b.index)
+    return a.loc[seeds], b.loc[seeds]
+
+
+def saved(new: Any, old: Any) -> Any:
+    """What is saved of the `old` cost, in percent; less than 0 where it grew."""
+    return 100 * (1 - new / old)
+
+
+def gained_over_rounds(new: pd.DataFrame, old: pd.DataFrame) -> pd.Series:
+    """Points of test accuracy by which `new` is better, the mean over all rounds, by seed."""
+    a, b = (r.pivot(index="round", columns="seed", values="test_accuracy") for r in (new, old))
+    return (a - b).mean().dropna()

@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 # The methods of the paper's tables, by which their rows are found.
 VANILLA, STOPPED, OPTIMAL = "no early stop", "early stop", "lambda_opt, early stop"
-DENSE, BEST = "dense teacher, early stop", "best teacher, early stop"
+
+
+def taught_by(teacher: str) -> str:
+    """The method of a student of a dense teacher, the best one, ..."""
+    return f"{teacher} teacher, early stop"
+
+
+DENSE, BEST = taught_by("dense"), taught_by("best")
 
 
 class Printed(NamedTuple):
@@ -38,7 +45,7 @@ class PaperTable:
     def beside(self, dataset: str, noise: str, model: str, method: str) -> dict[str, float]:
         """Columns with its row of that method; NaN where it has none for this setting."""
         same = (dataset, noise, model) == (self.dataset, self.noise, self.model)
-        row = self.rows[method] if same else None
+        row = self.rows.get(method) if same else None
         names = {
             "paper_flops": "flops",
             "paper_co2_g": "co2_g",
@@ -128,3 +135,30 @@ def read_off(dataset: str, noise: str, model: str) -> Iterator[tuple[str, Points
     for known in READ_OFF:
         if (known.dataset, known.noise, known.model) == (dataset, noise, model):
             yield known.source, known.points
+
+
+class Said(NamedTuple):
+    """What the paper says to a claim: its number, its words, its setting."""
+
+    number: float = float("nan")
+    words: str = ""
+    setting: str = ""
+
+
+def said_of_the_valley(dataset: str, noise: str, model: str) -> Said:
+    """How deep the valley is in its figure 2: of that setting, else of its first one, a ViT's."""
+    own = [c for c in READ_OFF if (c.dataset, c.noise, c.model) == (dataset, noise, model)]
+    first = READ_OFF[0]
+    curve = next((c for c in own if c.source == PAPER), first)
+    dense, bottom, peak, *_ = (accuracy for _, accuracy in curve.points)
+    title = TABLE_1.title if curve is first else f"ViT, {dataset}, {noise}"
+    return Said(min(dense, peak) - bottom, "a valley, then a second rise", title)
+
+
+def said_of_l2(model: str) -> Said:
+    """What its section 4 says of the valley at lambda_opt, by the kind of model."""
+    if model.startswith("resnet"):
+        return Said(words="the valley stays, whatever λ", setting="ResNet-18, CIFAR")
+    if model.startswith("lenet"):
+        return Said(words="no valley", setting="LeNet-300-100, MNIST")
+    return Said(words="no valley", setting="ViT, CIFAR")

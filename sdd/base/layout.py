@@ -68,6 +68,11 @@ def facts_of_rounds(rounds: Path) -> Path:
     return rounds.with_name(ROUNDS_FACTS)
 
 
+def config_of_rounds(rounds: Path) -> Path:
+    """The file beside the table of all rounds that has the study's whole config."""
+    return rounds.with_name(STUDY)
+
+
 def round_name(number: int | str) -> str:
     return f"round{number:02d}" if isinstance(number, int) else f"round{number}"
 

@@ -44,6 +44,10 @@ def has_students(study: Study) -> bool:
     return any(chain.teacher and _alone(chain) in alone for chain in study.chains.values())
 
 
+def has_teachers(study: Study) -> bool:
+    return bool(study.teachers)
+
+
 def has_comparisons(study: Study) -> bool:
     return has_weight_decays(study) or has_students(study)
 
@@ -127,7 +131,11 @@ TABLES = _by_name(
     Table("early_stopping", "sdd.report.tables.early_stopping:build", always, RULE),
     Table("table1_l2", "sdd.report.tables.l2:build", has_weight_decays, RULE),
     Table("table2_distillation", "sdd.report.tables.distillation:build", has_students, RULE),
-    Table("claims", "sdd.report.tables.claims:build", has_comparisons, RULE),
+    Table("claims", "sdd.report.tables.claims:build", has_plain, RULE),
+    Table("comparisons", "sdd.report.tables.comparisons:build", has_comparisons, RULE),
+    Table(
+        "teacher_selection", "sdd.report.tables.teacher_selection:build", has_teachers, RULE
+    ),
     Table(
         "early_stopping_savings", "sdd.report.tables.early_stopping_savings:build",
         has_ended_chains, RULE, whole_chains=False,

@@ -49,6 +49,28 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "cost_share": ("share of the whole chain [%]", 1),
     "saved": ("saved of a whole chain [%]", 1),
     "ours": ("ours", 1),
+    "ours_low": ("95 % interval", 1),
+    **{
+        column: header
+        for run in ("first", "second")
+        for column, header in (
+            (run, (f"{run} run", 1)),
+            (f"{run}_low", (f"{run}: 95 % interval", 1)),
+            (f"{run}_n", (f"{run}: seeds", 0)),
+            (f"{run}_holds", (f"{run}: holds", None)),
+        )
+    },
+    "seeds_for": ("seeds for it", 0),
+    "paper_claims": ("the paper claims", None),
+    "rounds": ("round chosen, by seed", None),
+    "differs": ("seeds where it is not the best", 0),
+    "validation_images": ("validation images", 0),
+    "validation_accuracy": ("validation accuracy [%]", 2),
+    "standard_error": ("its standard error [points]", 2),
+    "students": ("students trained", 0),
+    "student_test_accuracy": ("student's test accuracy, stopped early [%]", 2),
+    "student_depth": ("student's valley [points]", 2),
+    "student_gained": ("student's gain on the best teacher's, over all rounds [points]", 2),
     "paper": ("paper", 1),
     "paper_setting": ("paper's setting", None),
 }
@@ -133,7 +155,7 @@ def _cell(value: Any, digits: int | None, missing: str = "-") -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
-    return f"{value:.4g}" if digits is None else f"{value:.{digits}f}"
+    return f"{value:.4g}" if digits is None else f"{value:z.{digits}f}"
 
 
 def _from_to(low: float, high: float, digits: int | None) -> str:

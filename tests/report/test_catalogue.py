@@ -53,7 +53,7 @@ def test_only_what_can_be_shown_is_promised(config):
     config["experiments"] = [config["experiments"][0], both | {"model": "vgg-3-3"}]
     tables, figures = shown(config)
     assert figures == ["figure1_phenomenon", "figure2_occurrence"]
-    assert tables == ["descent", "early_stopping"]
+    assert tables == ["descent", "early_stopping", "claims", "teacher_selection"]
     # Figure 4 needs a setting with several weight decays, not merely the first one.
     plain = config["experiments"][0]
     config["experiments"] = [

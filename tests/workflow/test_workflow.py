@@ -36,8 +36,9 @@ FIGURES = {f"Figure {name}" for name in ALL_FIGURES}
 TABLES = {f"Table {name}" for name in ALL_TABLES if name != "early_stopping_savings"}
 # Those that compare settings with each other.
 COMPARING = {
-    "Table table1_l2", "Table table2_distillation", "Table claims", "Figure figure3_l2",
-    "Figure figure_l2_ablation", "Figure figure4_weights", "Figure figure5_distillation",
+    "Table table1_l2", "Table table2_distillation", "Table claims", "Table comparisons",
+    "Table teacher_selection", "Figure figure3_l2", "Figure figure_l2_ablation",
+    "Figure figure4_weights", "Figure figure5_distillation",
 }  # fmt: skip
 COLLECT, CONFIG, HTML = (
     "Collecting every round of smoke", "The study's whole config", "HTML report of smoke",

@@ -1,4 +1,4 @@
-"""Figure 5: a student on its own and behind either teacher."""
+"""Figure 5: a student on its own and behind its teachers."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from sdd.report.naming import noise_name, truth_known
 from sdd.report.panels import label_left, legend, over_sparsity
 from sdd.report.sparsity_axis import place
 from sdd.report.style import looks
+from sdd.study.methods import DENSE, SELECTIONS
 
 TEACHER = "the teacher's own curve"
 
@@ -23,29 +24,26 @@ def draw(material: Material) -> Figure:
     groups = list(distillations(material.rounds))
     if not groups:
         raise ValueError("figure5_distillation compares students with and without a teacher")
-    alone, dense, best = looks(["vanilla", "dense", "best"], material.palette).values()
+    look = looks(["none", DENSE, *SELECTIONS], material.palette)
     figure, panels = over_sparsity(len(groups), material.rounds)
     for axes, group in zip(panels, groups, strict=True):
-        for setting, look, label in (
-            (group.vanilla, alone, "student alone"),
-            (group.dense, dense, "distilled from the dense teacher"),
-            (group.best, best, "distilled from the best teacher"),
-        ):
-            if len(setting):
-                line(axes, setting, "test_accuracy", look, label)
+        line(axes, group.vanilla, "test_accuracy", look["none"], "student alone")
+        for kind, student in group.students.items():
+            label = f"distilled from the {kind} teacher"
+            line(axes, student, "test_accuracy", look[kind], label)
         _show_teacher(axes, group, material.rounds)
         noise = noise_name(group.noise, truth_known=truth_known(group.vanilla))
         axes.set_title(f"{group.model}, {group.dataset}\n{noise}")
     _say_what_differs(panels, groups)
     label_left(panels, "test accuracy [%]")
-    shown = (part for group in groups for part in (group.vanilla, group.dense, group.best))
+    shown = (part for group in groups for part in (group.vanilla, *group.students.values()))
     legend(figure, panels, seeds(*shown))
     return figure
 
 
 def _show_teacher(axes: Axes, group: Distilled, rounds: pd.DataFrame) -> None:
     """The teacher's own curve, thin and grey, if it is another model of the study."""
-    taught = pd.concat([group.dense, group.best])
+    taught = pd.concat(group.students.values())
     teacher = rounds[rounds.chain.isin(taught.teacher_chain)]
     if group.teacher_model != group.model and len(teacher):
         own = curve(teacher, "test_accuracy")

@@ -4,7 +4,7 @@ from typing import Any
 
 from sdd.analysis.collected import COSTS, best_outcomes, over_seeds, stopped_outcomes
 from sdd.analysis.comparisons import TEACHING, distillations
-from sdd.analysis.paper import BEST, DENSE, STOPPED, TABLE_2, VANILLA
+from sdd.analysis.paper import STOPPED, TABLE_2, VANILLA, taught_by
 from sdd.report.material import Material
 
 
@@ -15,13 +15,10 @@ def build(material: Material) -> list[dict[str, Any]]:
         for method, kept, source in (
             (VANILLA, best, group.vanilla),
             (STOPPED, stopped, group.vanilla),
-            (DENSE, stopped, group.dense),
-            (BEST, stopped, group.best),
+            *((taught_by(kind), stopped, student) for kind, student in group.students.items()),
         ):
             seeds = kept[kept.chain.isin(source.chain)]
-            if seeds.empty:
-                continue
-            distilled = method in (DENSE, BEST)
+            distilled = source is not group.vanilla
             rows.append(
                 {
                     **dict(zip(group._fields[:4], group[:4], strict=True)),
