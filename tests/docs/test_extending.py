@@ -61,7 +61,10 @@ def test_all_recipes_at_once_run_to_a_table_a_figure_and_a_stage(extended):
     files = [f"reports/extended/{target}" for target in targets]
     extended.snakemake(*files, "--configfile", "extended.yaml")
     table, _, winner = ((extended.folder / file).read_bytes() for file in files)
-    assert "small-digits | 40 % to-zero noise | mlp-50" in table.decode()
+    shared = "data set small-digits; label noise 40 % to-zero noise; model mlp-50"
+    assert shared in table.decode() and "| sparsest |" in table.decode()
+    (choice,) = (extended.folder / "results/extended/teachers").rglob("sparsest/teacher.json")
+    assert json.loads(choice.read_bytes())["round"] == 1
     assert json.loads(winner)["round"] in (0, 1)
 
 
@@ -81,5 +84,6 @@ def test_editors_complete_what_was_added(extended):
         "relative-magnitude",
         "orthogonal",
         "shrinking",
+        "sparsest",
     ):
         assert name in schema

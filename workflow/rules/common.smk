@@ -17,7 +17,7 @@ from snakemake.common import dict_to_key_value_args
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import available_cpu_count, update_config
 
-from sdd.base import layout, locks, surroundings
+from sdd.base import fingerprint, layout, locks, surroundings
 from sdd.base.files import canonical, parse_json
 from sdd.machine import devices
 from sdd.report import catalogue
