@@ -148,8 +148,8 @@ def _facts(study: Study) -> Iterator[str]:
     for chain, number in _rounds(study):
         yield files.round(chain.path, number).facts
     for teacher in study.teachers.values():
-        if teacher.which == "best":
-            yield files.choice(teacher.chain.path)
+        if teacher.chosen:
+            yield files.choice(teacher.path)
     for logits in study.logits_users:
         yield logits.facts
         yield logits.cost
@@ -203,7 +203,8 @@ def kept_weights(study: Study, weights: str) -> list[str]:
 def _best(study: Study, path: str) -> int:
     """A chain's best round, as a teacher is chosen."""
     facts = [Path(study.layout.round(path, number).facts) for number in study.rounds]
-    return select_teacher([read_metrics(one) for one in facts]).round
+    _, validation, _ = study.images(study.chains[path].data)
+    return select_teacher([read_metrics(one) for one in facts], "best", validation).round
 
 
 def _code(study: Study) -> Iterator[tuple[str, Path]]:

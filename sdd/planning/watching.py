@@ -343,9 +343,9 @@ def _other_jobs(study: Study) -> Iterator[tuple[str, str, str]]:
         labels = files.labels(name)
         yield f"labels {name}", labels.facts, labels.log
     for teacher in study.teachers.values():
-        if teacher.which == "best":
-            path = teacher.chain.path
-            yield f"choice of the teacher from {path}", files.choice(path), files.choice_log(path)
+        if teacher.chosen:
+            path = teacher.path
+            yield f"choice of the teacher {path}", files.choice(path), files.choice_log(path)
     for logits in study.logits_users:
         yield f"teacher logits {Path(logits.facts).parent}", logits.facts, logits.log
     yield "collecting all rounds", files.rounds, files.report_log("collect_rounds")
