@@ -11,6 +11,10 @@ OWN = workflow.modifier.is_main_snakefile()
 BESIDE = workflow.current_basedir.join("config.yaml").get_path_or_uri(secret_free=True)
 
 
+# First, since Snakemake's log names the config.
+include: "workflow/rules/progress.smk"
+
+
 configfile: "config.yaml" if OWN and exists("config.yaml") else BESIDE
 
 
@@ -18,7 +22,6 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/progress.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/distill.smk"

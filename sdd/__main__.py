@@ -18,8 +18,8 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from sdd.base.errors import DiskFull, SddError
-from sdd.base.files import is_full
+from sdd.base.errors import DiskFull, FileUnusable, SddError
+from sdd.base.files import is_full, start_log
 
 # The jobs of the workflow: each has a module of its name, and one spec.
 STAGES = {
@@ -31,6 +31,8 @@ STAGES = {
     "collect_rounds": "collect the metrics of every round of a study into one table",
     "table": "write one table as .csv, .md and .tex",
     "figure": "draw one figure as .png and .pdf",
+    "study_config": "write down the study's whole config",
+    "html_report": "have the page made that shows every table and figure",
 }
 COMMANDS = {
     "plan": "say what a study costs, before it is run",
@@ -49,7 +51,7 @@ def parse(words: list[str]) -> argparse.Namespace:
         if name not in words[:1]:
             continue
         stage = import_module(f"sdd.stages.{name}")
-        command.set_defaults(run=stage.run, log=Path(os.devnull))
+        command.set_defaults(run=stage.run, log=None)
         command.description = stage.__doc__
         if name in STAGES:
             command.add_argument("--spec", type=json.loads, required=True, help="canonical JSON")
@@ -67,25 +69,44 @@ def main() -> None:
     # SIGTERM too, so that a training saves its state and temporary files are removed.
     signal.signal(signal.SIGTERM, _interrupt_once)
     signal.signal(signal.SIGINT, _interrupt_once)
+    log = None
     try:
-        args.log.write_text("", "utf-8")
+        if args.log:
+            start_log(args.log)
+            log = args.log
         args.run(args)
     except KeyboardInterrupt:
         sys.exit("interrupted: run again, it goes on from what is finished or saved")
     except Exception as error:
-        if is_full(error) and not isinstance(error, SddError):
-            error = DiskFull(f"the disk is full: {error}. Make room and run snakemake again.")
-        with (
-            suppress(OSError),
-            args.log.open("a", encoding="utf-8", errors="backslashreplace") as log,
-        ):
-            if isinstance(error, SddError):
-                print(f"error: {error}", file=log)
-            else:
-                traceback.print_exc(file=log)
-        if isinstance(error, SddError):
-            sys.exit(f"error: {error}")
-        raise
+        explained = _explained(error)
+        if log:
+            _write_down(error, explained, log)
+        if explained is None:
+            raise
+        sys.exit(f"error: {explained}")
+
+
+def _explained(error: Exception) -> SddError | None:
+    """What a person can mend, if it is something of that kind, and no fault of the program."""
+    if isinstance(error, SddError):
+        return error
+    if is_full(error):
+        return DiskFull(f"the disk is full: {error}. Make room and run snakemake again.")
+    if isinstance(error, OSError) and error.filename is not None:
+        return FileUnusable(
+            f"{error.filename2 or error.filename} cannot be used ({error.strerror}). See what lies "
+            "there, whose it is and who may write to it; mend that, and run snakemake again."
+        )
+    return None
+
+
+def _write_down(error: Exception, explained: SddError | None, log: Path) -> None:
+    """Into the job's log, with where it happened unless it was raised to be read."""
+    with suppress(OSError), log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        if explained is not error:
+            traceback.print_exception(error, file=file)
+        if explained:
+            print(f"error: {explained}", file=file)
 
 
 def command() -> None:

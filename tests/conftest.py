@@ -1,6 +1,7 @@
 """What several tests share: the shipped configs, and a folder with the workflow in it."""
 
 import copy
+import csv
 import os
 import re
 import shutil
@@ -8,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +149,40 @@ def finished(tmp_path_factory) -> Workflow:
     workflow = Workflow(tmp_path_factory.mktemp("smoke"))
     workflow.snakemake(*SMOKE)
     return workflow
+
+
+@dataclass
+class Job:
+    """What Snakemake has recorded of a job, its paths relative to the workflow's folder."""
+
+    stage: str
+    inputs: list[str]
+    logs: list[str]
+    command: str
+    outputs: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def recorded(finished) -> dict[str, Job]:
+    """One job of every training rule, and one of every other stage: that with the most inputs."""
+    # Else the finished choice of a teacher would not be among them.
+    table = finished.snakemake(*SMOKE, "--forceall", "--detailed-summary").stdout
+    rows = csv.DictReader(table[table.index("output_file\t") :].splitlines(), delimiter="\t")
+    by_kind: dict[str, dict[str, Job]] = defaultdict(dict)
+    for row in rows:
+        command, rule = row["shellcmd"], row["rule"]
+        if rule == "all":
+            continue
+        stage = command.split()[3]
+        kind = rule if stage == "train_round" else stage
+        inputs = [] if row["input-file(s)"] in ("", "-") else row["input-file(s)"].split(",")
+        job = by_kind[kind].setdefault(
+            command, Job(stage, inputs, row["log-file(s)"].split(","), command)
+        )
+        job.outputs.append(row["output_file"])
+    return {
+        kind: max(jobs.values(), key=lambda job: len(job.inputs)) for kind, jobs in by_kind.items()
+    }
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ the sample standard deviation (ddof = 1). What was not measured stays NaN and is
 import hashlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from sdd.analysis.descent import Choice, best_round, stop_early, valley
+from sdd.analysis.facts import RoundsFacts
 from sdd.analysis.intervals import half_width
 from sdd.base import layout
 from sdd.base.errors import DataError
@@ -34,14 +34,6 @@ NEEDED = [
 
 # What `valleys` says of a place on a chain, and the columns that it is taken from.
 PLACE = {"round": "round", "sparsity": "sparsity", "accuracy": "test_accuracy"}
-
-
-@dataclass(frozen=True)
-class RoundsFacts:
-    """What vouches for rounds.csv, a text that carries no checksum: `rounds.json`."""
-
-    rows: int
-    table_checksum: str  # its sha256
 
 
 def write(path: Path, rounds: pd.DataFrame) -> None:

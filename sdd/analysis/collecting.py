@@ -96,7 +96,13 @@ def _logits(
             f"{root / files.facts} is of round {facts.round} of {facts.teacher}, not of the chosen "
             "teacher. Delete it and run snakemake again."
         )
-    return facts, read_record(root / files.cost, TeacherLogitsCost)
+    cost = read_record(root / files.cost, TeacherLogitsCost)
+    if cost.logits_sha256 not in (None, facts.sha256):
+        raise DataError(
+            f"{root / files.cost} is of other logits than {files.facts}. Delete both and run "
+            "snakemake again."
+        )
+    return facts, cost
 
 
 def row(

@@ -7,12 +7,15 @@ how many images each was measured on; it returns the index of the one that teach
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sdd.base import names
+from sdd.base.errors import DataError
+from sdd.base.layout import round_name
 from sdd.base.records import to_dict
 from sdd.study.methods import SELECTIONS
-from sdd.study.metrics import RoundMetrics
+from sdd.study.metrics import RoundMetrics, read_metrics
 
 RUNNERS_UP = 3
 
@@ -66,6 +69,25 @@ class TeacherChoice:
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self)
+
+
+def read_candidates(paths: Sequence[Path]) -> list[RoundMetrics]:
+    """The rounds of a chain, whose metrics lie at `paths`, in order.
+
+    Raises DataError, naming the file, for one that is damaged, or not the round of its place.
+    """
+    rounds: list[RoundMetrics] = []
+    for number, path in enumerate(paths):
+        metrics = read_metrics(path)
+        place = f"{metrics.spec.chain}/{round_name(number)}"
+        right = metrics.round == number and path.parent.as_posix().endswith(place)
+        if not right or (rounds and metrics.spec.follows(rounds[-1].spec)):
+            raise DataError(
+                f"{path} is of round {metrics.round} of {metrics.spec.chain}, or with other "
+                "settings than its place says. Delete it and run snakemake again."
+            )
+        rounds.append(metrics)
+    return rounds
 
 
 def select_teacher(rounds: Sequence[RoundMetrics], rule: str, images: int) -> TeacherChoice:

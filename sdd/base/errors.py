@@ -21,6 +21,15 @@ class DiskFull(SddError):
     """A file could not be written whole; what stood at its path before still does."""
 
 
+class FileUnusable(SddError):
+    """A file or folder cannot be made, read or replaced: something else lies there, or it is
+    another user's."""
+
+
+class ReportError(SddError):
+    """The program that makes the report page failed."""
+
+
 class DeviceError(SddError):
     """The device that was asked for is not there."""
 

@@ -18,6 +18,7 @@ from sdd.base.records import from_dict
 Record = TypeVar("Record")
 
 REPAIR = "Delete it and run snakemake again."
+PERMIT = "Let its owner permit it, and run snakemake again."
 CHECKSUM = "checksum"  # the key of a JSON file's own sha256
 
 
@@ -30,11 +31,13 @@ def canonical(value: Any) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that becomes `path` when the block ends well.
 
+    It has the same suffix, by which programs tell what they are to write.
+
     Raises DiskFull when there is no room for it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(path.suffix, f".{path.name}.", path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -112,15 +115,36 @@ def opened(path: Path) -> BufferedReader:
     """The file at `path`, to be read. Raises DataError, naming it, where there is none, where it
     may not be read, and at once where a pipe, a device or a folder lies in its place."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return open(_regular(path, os.O_RDONLY), "rb")
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run snakemake again to make it.") from None
+    except PermissionError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}). {PERMIT}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). {REPAIR}") from None
+
+
+def start_log(path: Path) -> None:
+    """Makes the log at `path`, or empties it. Raises DataError, naming it, and at once, where
+    something else lies there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.close(_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder where a file belongs. {REPAIR}") from None
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise DataError(f"{path} is no file, but a pipe. {REPAIR}") from None
+
+
+def _regular(path: Path, flags: int) -> int:
+    """A descriptor of the file at `path`; never waits for somebody else."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise DataError(f"{path} is no file, but a folder, a pipe or a device. {REPAIR}")
-    return open(descriptor, "rb")
+    return descriptor
 
 
 def sha256(path: Path) -> str:

@@ -6,12 +6,15 @@ keeps it until both have ended. Whoever signs or reads a folder keeps others fro
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
+from sdd.base.errors import DataError
+from sdd.base.files import REPAIR
 from sdd.base.private import open_regular
 
 
@@ -30,12 +33,12 @@ def locked(folder: Path) -> Iterator[None]:
 def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Waits until no other process is in here with the same path; if so, `waiting` is called once.
 
-    The file goes at the end.
+    The file goes at the end. Raises DataError, naming it, where something else lies there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     told = False
     while True:
-        with path.open("w") as file:
+        with _lockable(path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -57,8 +60,11 @@ def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
 
 
 def hold(path: Path) -> TextIO | None:
-    """The file at `path`, locked until it is closed or the process dies; None if another has it."""
-    file = path.open("w")
+    """The file at `path`, locked until it is closed or the process dies; None if another has it.
+
+    Raises DataError, naming it, where something else lies there.
+    """
+    file = _lockable(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -67,6 +73,18 @@ def hold(path: Path) -> TextIO | None:
     except OSError:  # a file system without locks: then nothing is known of others
         pass
     return file
+
+
+def _lockable(path: Path) -> TextIO:
+    """The file at `path`, made if need be. Raises DataError, at once, for what is no file."""
+    try:
+        return open(open_regular(path, os.O_RDWR | os.O_CREAT, 0o666), "w")
+    except OSError:
+        if not os.path.lexists(path) or stat.S_ISREG(path.lstat().st_mode):
+            raise
+        raise DataError(
+            f"{path} is no file, but a folder, a link, a pipe or a device. {REPAIR}"
+        ) from None
 
 
 def sign(folder: Path, *, prefix: str = "", suffix: str = "") -> tuple[int, str]:

@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdd.base.files import replacing
+from sdd.base.errors import DataError
+from sdd.base.files import opened, replacing
 
 RUN = "SDD_RUN"  # names the process of snakemake to its jobs
 
@@ -78,8 +79,9 @@ class Claim:
     @property
     def lost(self) -> bool:
         try:
-            return self.path.read_text("utf-8") != self.token
-        except OSError:
+            with opened(self.path) as file:
+                return file.read() != self.token.encode()
+        except DataError:
             return True
 
     def give_up(self) -> None:

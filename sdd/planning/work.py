@@ -39,7 +39,7 @@ def images(study: Study, chain: Chain) -> tuple[int, int, int]:
 
 
 def passes(study: Study, student: Chain) -> int:
-    """How many images a teacher answers to for the table that its students look up."""
+    """For how many images a teacher's logits are tabulated, which its students look up."""
     return OUTCOMES[student.recipe.augmentation] * images(study, student)[0]
 
 

@@ -5,6 +5,7 @@ Builders take a `sdd.report.material.Material`; a table's returns rows, a figure
 and plans read this, so it imports nothing that computes.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any, ClassVar
 
 from sdd.analysis.specs import CollectSpec
 from sdd.base import fingerprint, names
-from sdd.base.files import sha256
-from sdd.report.specs import ReportSpec
+from sdd.base.files import canonical, sha256
+from sdd.report.specs import PageSpec, ReportSpec
 from sdd.study.chains import Chain
 from sdd.study.study import Study
 
@@ -173,7 +174,7 @@ def shown_figures(study: Study) -> list[Entry]:
     return list(_shown(study, FIGURES))
 
 
-def captions(study: Study, folder: str) -> dict[str, str]:
+def _captions(study: Study, folder: str) -> dict[str, str]:
     """The sha256 of each caption in `folder` that the study's report shows, by name.
 
     Texts instead of paths, since Snakemake takes braces in an input's path for wildcards.
@@ -194,7 +195,17 @@ def report_spec(study: Study, entry: Entry) -> ReportSpec:
     parts = {"early_stopping": config.early_stopping.rule, "palette": config.figures.palette}
     code = fingerprint.code(entry.stage, names.module(entry.builder))
     used: dict[str, Any] = {part: parts[part] for part in entry.uses}
-    return ReportSpec(entry.name, entry.builder, **used, code=code)
+    return ReportSpec(entry.name, entry.builder, study.name, **used, code=code)
+
+
+def page_spec(study: Study, captions: str) -> PageSpec:
+    """Of the page that shows everything, with the captions in that folder."""
+    config = canonical(study.lasting_config)
+    return PageSpec(
+        hashlib.sha256(config.encode()).hexdigest(),
+        _captions(study, captions),
+        fingerprint.code("sdd.stages.html_report"),
+    )
 
 
 def collect_spec(study: Study) -> CollectSpec:

@@ -18,12 +18,16 @@ def drawn(draw: Callable[[Material], Figure], material: Material) -> Figure:
         return draw(material)
 
 
-def write(figure: Figure, stem: Path | str) -> None:
-    """Write <stem>.png and <stem>.pdf; the same figure gives the same bytes."""
+def write(figure: Figure, stem: Path | str) -> list[Path]:
+    """Write <stem>.png and <stem>.pdf, and return these paths; the same figure gives the same
+    bytes."""
+    paths = []
     for suffix, dated in (("png", "Software"), ("pdf", "CreationDate")):
         # Drawn in memory: on a full disk the makers of pictures fail a second time as they close.
         drawing = io.BytesIO()
         with matplotlib.rc_context(STYLE):
             figure.savefig(drawing, format=suffix, metadata={dated: None})
-        with replacing(Path(f"{stem}.{suffix}")) as temporary:
+        paths.append(Path(f"{stem}.{suffix}"))
+        with replacing(paths[-1]) as temporary:
             temporary.write_bytes(drawing.getvalue())
+    return paths

@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from sdd.analysis.collected import chains, read
+from sdd.base.errors import DataError
+from sdd.base.names import listed
 from sdd.report.specs import ReportSpec
 from sdd.study.settings import EarlyStopping
 
@@ -22,8 +24,17 @@ class Material:
 
     @classmethod
     def of(cls, spec: ReportSpec, rounds: Path, weights: Iterable[Path] = ()) -> "Material":
-        """Of a table's or figure's spec and its input files; `rounds` is rounds.csv."""
+        """Of a table's or figure's spec and its input files; `rounds` is rounds.csv.
+
+        Raises DataError, naming the file, for one that is not as it was made, or another's.
+        """
         frame = chains(read(rounds))
+        if spec.study and set(frame.study) != {spec.study}:
+            others = listed(sorted({*map(str, frame.study)} - {spec.study}))
+            raise DataError(
+                f"{rounds} is of another study than {spec.study}: {others}. Delete it and run "
+                "snakemake again."
+            )
         return cls(frame, spec.early_stopping, spec.palette, tuple(weights))
 
     @property

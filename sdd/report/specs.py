@@ -17,6 +17,7 @@ class ReportSpec:
 
     name: str
     builder: str
+    study: str | None = None  # None: of whatever study the rounds are
     early_stopping: EarlyStopping | None = None
     palette: str | None = None
     code: str | None = None
@@ -27,3 +28,20 @@ class ReportSpec:
 
     def to_dict(self) -> dict[str, Any]:
         return {key: value for key, value in to_dict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PageSpec:
+    """What the page that shows everything depends on beside tables and figures: the sha256 of the
+    study's config, and of each caption by name."""
+
+    config_checksum: str
+    captions: dict[str, str]
+    code: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "PageSpec":
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self)

@@ -21,8 +21,10 @@ def frame(name: str, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(frame: pd.DataFrame, stem: Path | str, without_truth: Collection[str] = ()) -> None:
+def write(frame: pd.DataFrame, stem: Path | str, without_truth: Collection[str] = ()) -> list[Path]:
     """Write a table as <stem>.csv (every digit, base units), <stem>.md and <stem>.tex (rounded).
+
+    Returns these paths.
 
     What all rows have in common, and what ± means, stands above the readable ones, once; there,
     noise on data sets `without_truth` is said to be of unknown rate.
@@ -31,13 +33,15 @@ def write(frame: pd.DataFrame, stem: Path | str, without_truth: Collection[str] 
     said = " ".join(filter(None, [common, INTERVALS if has_intervals(frame) else ""]))
     above = f"{said}\n\n" if said else ""
     above_latex = f"% {_escape(said)}\n" if said else ""
-    for suffix, text in (
-        ("csv", frame.to_csv(index=False, lineterminator="\n")),
-        ("md", above + markdown(header, rows)),
-        ("tex", above_latex + _latex(header, rows)),
-    ):
-        with replacing(Path(f"{stem}.{suffix}")) as temporary:
+    texts = {
+        Path(f"{stem}.csv"): frame.to_csv(index=False, lineterminator="\n"),
+        Path(f"{stem}.md"): above + markdown(header, rows),
+        Path(f"{stem}.tex"): above_latex + _latex(header, rows),
+    }
+    for path, text in texts.items():
+        with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    return list(texts)
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

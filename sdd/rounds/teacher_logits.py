@@ -92,7 +92,9 @@ def make(
     )
     write_json(output, to_dict(made))
     # Apart, since no logit depends on it: the same logits made again train no student again.
-    cost = TeacherLogitsCost(time.perf_counter() - started, meter.reading, device_name(device))
+    cost = TeacherLogitsCost(
+        time.perf_counter() - started, meter.reading, device_name(device), made.sha256
+    )
     write_json(layout.cost_of(output), to_dict(cost))
 
 

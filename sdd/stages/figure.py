@@ -1,4 +1,4 @@
-"""Draw one figure as .png and .pdf."""
+"""Draw one figure as .png and .pdf, and write what vouches for them."""
 
 import argparse
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from sdd.base import names
 from sdd.report import figure_writer
 from sdd.report.material import Material
+from sdd.report.seals import seal
 from sdd.report.specs import ReportSpec
 from sdd.stages import arguments as common
 
@@ -21,4 +22,4 @@ def run(args: argparse.Namespace) -> None:
     spec = ReportSpec.from_dict(args.spec)
     material = Material.of(spec, args.rounds, args.weights)
     figure = figure_writer.drawn(names.load(spec.builder), material)
-    figure_writer.write(figure, args.output.with_suffix(""))
+    seal(figure_writer.write(figure, args.output.with_suffix("")), args.rounds)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from sdd.analysis import selection
 from sdd.base.files import write_json
-from sdd.study.metrics import read_metrics
 from sdd.study.specs import SelectionSpec
 
 
@@ -15,6 +14,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     spec = SelectionSpec.from_dict(args.spec)
-    rounds = [read_metrics(path) for path in args.rounds]
+    rounds = selection.read_candidates(args.rounds)
     choice = selection.select_teacher(rounds, spec.rule, spec.validation_images)
     write_json(args.output, choice.to_dict())

@@ -1,4 +1,4 @@
-"""Write one table as .csv, .md and .tex."""
+"""Write one table as .csv, .md and .tex, and what vouches for them."""
 
 import argparse
 
@@ -6,6 +6,7 @@ from sdd.base import names
 from sdd.report import table_writer
 from sdd.report.material import Material
 from sdd.report.naming import without_truth
+from sdd.report.seals import seal
 from sdd.report.specs import ReportSpec
 from sdd.stages import arguments as common
 
@@ -18,4 +19,5 @@ def run(args: argparse.Namespace) -> None:
     spec = ReportSpec.from_dict(args.spec)
     material = Material.of(spec, args.rounds)
     table = table_writer.frame(spec.name, names.load(spec.builder)(material))
-    table_writer.write(table, args.output.with_suffix(""), without_truth(material.rounds))
+    stem = args.output.with_suffix("")
+    seal(table_writer.write(table, stem, without_truth(material.rounds)), args.rounds)

@@ -112,6 +112,7 @@ class TeacherLogitsCost:
     seconds: float
     energy: EnergyReading
     device: str
+    logits_sha256: str | None = None  # None in those from before it was written down
 
 
 def read_metrics(path: Path) -> RoundMetrics:

@@ -112,7 +112,7 @@ def test_specs_hold_what_their_entries_use_and_nothing_more(config):
 
 def test_a_spec_comes_back_as_it_was():
     rule = EarlyStopping(3, 4.0)
-    for spec in (ReportSpec("a", "b:c", rule, "deep", "1"), ReportSpec("a", "b:c")):
+    for spec in (ReportSpec("a", "b:c", "s", rule, "deep", "1"), ReportSpec("a", "b:c")):
         assert ReportSpec.from_dict(spec.to_dict()) == spec
         assert None not in spec.to_dict().values()
 

@@ -1,8 +1,10 @@
 """Snakefile, config and working directory need not be one folder, and folders have any names."""
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -22,20 +24,42 @@ rule mine:
 '''
 
 
-def run(folder: Path, *arguments: str, fails: bool = False) -> str:
+def run(
+    folder: Path, *arguments: str, fails: bool = False, environment: Mapping[str, str] = os.environ
+) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-        cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+        cwd=folder, env=environment, encoding="utf-8", errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
     )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stdout
     return done.stdout
+
+
+def locale(name: str, folder: Path) -> dict[str, str]:
+    """The environment with that locale, which neither Python nor the shell turns into UTF-8."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("LANG", "LANGUAGE") and not key.startswith("LC_")
+    }
+    if name == "latin1":
+        made = subprocess.run(
+            ["localedef", "-i", "en_US", "-f", "ISO-8859-1", str(folder / name)],
+            capture_output=True,
+        )
+        if made.returncode:
+            pytest.skip("this machine has no sources of locales")
+    return kept | {
+        "LC_ALL": name, "LOCPATH": str(folder), "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0",
+    }  # fmt: skip
 
 
 @pytest.fixture
 def apart(finished, tmp_path) -> tuple[Workflow, Path]:
     """The workflow in a folder with an odd name, and the finished study, less its report, in
     another."""
-    place, work = tmp_path / ODD, tmp_path / "work {dir} 'q"
+    place, work = tmp_path / ODD, tmp_path / "work {dir} 'q ключ é"
     place.mkdir()
     work.mkdir()
     for name in ("resources", "results", "reports", ".snakemake"):
@@ -57,8 +81,24 @@ def test_it_runs_from_elsewhere_and_nothing_but_the_report_is_made(apart, how):
     assert not list(work.parent.rglob("RAN"))
 
 
+@pytest.mark.parametrize("name", ["C", "latin1"])
+def test_in_another_locale(apart, tmp_path, name):
+    workflow, work = apart
+    environment = locale(name, tmp_path)
+    (work / "reports/smoke/tables/claims.csv").unlink()
+    overlay = str(workflow.folder / SMOKE[1])
+    arguments = ("--snakefile", str(workflow.folder / "Snakefile"), "--configfile", overlay)
+    said = run(work, *arguments, environment=environment)
+    assert Workflow.jobs(said) == {"Table claims", "HTML report of smoke"}
+    assert "Logging error" not in said and "Traceback" not in said
+    assert "λ" in (work / "reports/smoke/tables/claims.md").read_text("utf-8")
+    log = max((work / ".snakemake/log").iterdir(), key=lambda path: path.stat().st_mtime)
+    said = log.read_text("utf-8")
+    assert str(work) in said or name == "latin1"  # there each of its bytes is a letter
+
+
 def test_another_workflow_imports_it(tmp_path):
-    place, work = tmp_path / ODD, tmp_path / "work {dir} 'q"
+    place, work = tmp_path / ODD, tmp_path / "work {dir} 'q ключ é"
     place.mkdir()
     work.mkdir()
     workflow = Workflow(place)

@@ -3,21 +3,17 @@
 Byte for byte, but for what a clock or a power meter says; that is named in `same`.
 """
 
-import csv
 import json
 import os
 import re
 import shutil
 import subprocess
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
-from conftest import SMOKE, Workflow
+from conftest import SMOKE, Job, Workflow
 
 from sdd.__main__ import STAGES
 
@@ -79,36 +75,10 @@ def test_a_moved_study_is_still_up_to_date(finished, tmp_path):
     assert moved.planned(*SMOKE) == set()
 
 
-@dataclass
-class Job:
-    """What Snakemake has recorded of a job, its paths relative to the workflow's folder."""
-
-    inputs: list[str]
-    logs: list[str]
-    command: str
-    outputs: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def jobs(finished) -> list[Job]:
-    """One job of every training rule, and one of every other stage."""
-    # Else the finished choice of a teacher would not be among them.
-    table = finished.snakemake(*SMOKE, "--forceall", "--detailed-summary").stdout
-    rows = csv.DictReader(table[table.index("output_file\t") :].splitlines(), delimiter="\t")
-    by_kind: dict[str, dict[str, Job]] = defaultdict(dict)
-    for row in rows:
-        command, rule = row["shellcmd"], row["rule"]
-        stage = re.match(r"python -m sdd (\w+)", command)
-        kind = stage[1] if stage and stage[1] != "train_round" else rule
-        inputs = [] if row["input-file(s)"] in ("", "-") else row["input-file(s)"].split(",")
-        job = by_kind[kind].setdefault(command, Job(inputs, row["log-file(s)"].split(","), command))
-        job.outputs.append(row["output_file"])
-    del by_kind["html_report"]  # it reads Snakemake's own records of all jobs
-    return [next(iter(of_kind.values())) for of_kind in by_kind.values()]
-
-
-def test_a_job_needs_nothing_but_its_declared_inputs(finished, jobs, tmp_path):
+def test_a_job_needs_nothing_but_its_declared_inputs(finished, recorded, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(finished.folder)}
+    # The page is made from Snakemake's own records of all jobs.
+    jobs = [job for job in recorded.values() if job.stage != "html_report"]
 
     def differing(job: Job) -> list[str]:
         """Runs it in a folder with its inputs alone; says what comes out differently."""
@@ -126,6 +96,6 @@ def test_a_job_needs_nothing_but_its_declared_inputs(finished, jobs, tmp_path):
 
     with ThreadPoolExecutor(2) as two:
         assert [path for paths in two.map(differing, jobs) for path in paths] == []
-    stages = [job.command.split()[3] for job in jobs if job.command.startswith("python")]
+    stages = [job.stage for job in recorded.values()]
     assert stages.count("train_round") == 4
     assert set(stages) == set(STAGES)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from os.path import relpath
+from os.path import lexists, relpath
 from pathlib import Path
 
 # The library beside the Snakefile, for this process and for the jobs, whatever the directory.
@@ -18,7 +18,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import available_cpu_count, update_config
 
 from sdd.base import fingerprint, layout, locks, surroundings
-from sdd.base.files import canonical, parse_json
+from sdd.base.errors import SddError
+from sdd.base.files import canonical, opened, parse_json
 from sdd.machine import devices
 from sdd.report import catalogue
 from sdd.study import data_entries, reading, validation
@@ -106,6 +107,8 @@ def teacher_files(teacher):
         choice = checkpoints.select_teacher.get(
             chain=teacher.chain.path, which=teacher.which
         ).output[0]
+        if lexists(choice):
+            opened(Path(choice)).close()  # never waits for a pipe
         with choice.open("rb") as file:  # fetches it, should it lie in remote storage
             number = parse_json(file.read(), choice)["round"]
     return FILES.round(teacher.chain.path, number)
@@ -262,7 +265,10 @@ def lock_folder():
     The kernel drops this lock when the run dies, however it dies, so nobody has to unlock.
     """
     global RUN  # keeps it until then
-    RUN = locks.hold(Path(layout.RUN_LOCK))
+    try:
+        RUN = locks.hold(Path(layout.RUN_LOCK))
+    except (OSError, SddError) as error:
+        raise WorkflowError(str(error)) from None
     if RUN is None:
         raise WorkflowError("Another run works in this folder. Wait until it ends.")
 

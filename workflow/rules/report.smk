@@ -41,7 +41,7 @@ for entry in catalogue.shown_tables(STUDY):
                 category="Tables",
                 labels={"table": entry.name},
             ),
-            others=[FILES.table(entry.name, suffix) for suffix in ("md", "tex")],
+            others=[FILES.table(entry.name, suffix) for suffix in ("md", "tex", "json")],
         log:
             FILES.report_log(entry.name),
         conda:
@@ -76,7 +76,7 @@ for entry in catalogue.shown_figures(STUDY):
                 category="Figures",
                 labels={"figure": entry.name},
             ),
-            pdf=FILES.figure(entry.name, "pdf"),
+            others=[FILES.figure(entry.name, suffix) for suffix in ("pdf", "json")],
         log:
             FILES.report_log(entry.name),
         conda:
@@ -102,17 +102,24 @@ rule study_config:
     conda:
         ENVIRONMENT
     params:
-        config=canonical(STUDY.lasting_config),
+        spec=canonical(
+            {
+                "config": STUDY.lasting_config,
+                "code": fingerprint.code("sdd.stages.study_config"),
+            }
+        ),
     message:
         "The study's whole config"
     shell:
-        "echo {params.config:q} > {output:q}.part 2> {log:q} && mv {output:q}.part {output:q}"
+        "python -m sdd study_config --spec {params.spec:q} --output {output:q} --log {log:q}"
 
 
 rule html_report:
     input:
         config=FILES.study_config,
-        results=[tables("csv"), figures("png")],
+        rounds=FILES.rounds_facts,
+        shown=[tables("csv"), figures("png")],
+        facts=[tables("json"), figures("json")],
     output:
         FILES.html,
     log:
@@ -124,10 +131,12 @@ rule html_report:
         # Where the workflow lies is not what it is: no param.
         snakefile=workflow.main_snakefile,
     params:
+        spec=param(catalogue.page_spec(STUDY, f"{PLACE}/workflow/report")),
         config=report_config,
-        captions=canonical(catalogue.captions(STUDY, f"{PLACE}/workflow/report")),
     message:
         f"HTML report of {STUDY.name}"
     shell:
-        "python -m snakemake --nolock --snakefile {resources.snakefile:q} {params.config:q}"
-        " --report {output:q} -- {input.results:q} 2> {log:q}"
+        "python -m sdd html_report --spec {params.spec:q} --config {input.config:q}"
+        " --rounds {input.rounds:q} --shown {input.shown:q} --output {output:q} --log {log:q}"
+        " --program python -m snakemake {input.shown:q} --nolock"
+        " --snakefile {resources.snakefile:q} {params.config:q} --report"

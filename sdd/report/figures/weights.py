@@ -1,6 +1,7 @@
 """Figure 4: histograms of the kept weights, at the smallest weight decay and at lambda_opt."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,12 +9,13 @@ import seaborn
 from matplotlib.figure import Figure
 
 from sdd.analysis.comparisons import optimal_weight_decay
-from sdd.base.layout import data_of
+from sdd.base.errors import DataError
+from sdd.base.layout import data_of, round_name
 from sdd.report.material import Material
 from sdd.report.panels import grid, label_left, legend
 from sdd.report.style import looks
 from sdd.sparsity.checkpoint import read_checkpoint
-from sdd.study.metrics import read_metrics
+from sdd.study.metrics import RoundMetrics, read_metrics
 
 
 class Weights(NamedTuple):
@@ -35,7 +37,7 @@ def kept_weights(material: Material) -> list[Weights]:
     `material.weights` are rounds of one setting's chains at every weight decay; a round that was
     not trained shows nothing.
     """
-    found = [(path, read_metrics(path)) for path in material.weights]
+    found = [(path, _metrics(path)) for path in material.weights]
     chains = material.rounds
     setting = ["dataset", "noise", "model"]
     first = chains[chains.chain == found[0][1].spec.chain].iloc[0]
@@ -49,6 +51,15 @@ def kept_weights(material: Material) -> list[Weights]:
             kept = np.concatenate([state[name][mask] for name, mask in masks.items()])
             result.append(Weights(decay, metrics.sparsity, kept, metrics.spec.seed))
     return result
+
+
+def _metrics(path: Path) -> RoundMetrics:
+    """Raises DataError where they are of another round than their place says."""
+    metrics = read_metrics(path)
+    place = f"{metrics.spec.chain}/{round_name(metrics.round)}"
+    if not path.parent.as_posix().endswith(place):
+        raise DataError(f"{path} is of {place}. Delete it and run snakemake again.")
+    return metrics
 
 
 def histograms(entries: Sequence[Weights], palette: str | None) -> Figure:

@@ -1,4 +1,4 @@
-"""What the teacher costs an epoch: looked up in a table of its answers, or asked in every step.
+"""What the teacher costs an epoch: its logits looked up, or its passes made in every step.
 
 A table holds the teacher's logits for every image under every outcome of the augmentation:
 [images, 162, classes], or [images, 1, classes] without augmentation. To fill it costs one pass of

@@ -129,9 +129,9 @@ def test_worker_processes_do_not_save_the_published_loop(study, show):
 def test_a_distilled_epoch(study, show):
     """The published loop has the teacher in it; ours asks it once for every image."""
     teacher, masks = lenet.build().eval().requires_grad_(False), sparsity.dense_masks(lenet.build())
-    answers = predict(teacher, study.samples, study.recipe)
+    teacher_logits = predict(teacher, study.samples, study.recipe)
 
-    wanted = targets(answers, study.labels, SETTING)
+    wanted = targets(teacher_logits, study.labels, SETTING)
 
     def objective(logits: Tensor, batch: Batch) -> Tensor:
         return distillation_loss(logits, wanted.at(batch.index), SETTING)
