@@ -239,6 +239,43 @@ def test_a_full_disk_ends_the_job_and_leaves_earlier_rounds_whole(data, small_di
     assert read_json(small_disk / "round01/metrics.json")["round"] == 1
 
 
+@pytest.mark.parametrize("room", [0, 300_000])
+@pytest.mark.parametrize("kind", ["study_config", "html_report"])
+def test_a_full_disk_at_the_report_has_its_message(finished, recorded, small_disk, kind, room):
+    """The page is larger than what is left; with no room at all, so is what is noted on the way."""
+    job = recorded[kind]
+    output = Path(job.outputs[0])
+    needed = ["config.yaml", "Snakefile", "workflow", "sdd", "envs", "results", "resources"]
+    reports = (finished.folder / "reports/smoke").iterdir()
+    needed += [path.relative_to(finished.folder) for path in reports if path.name != output.name]
+    for name in (*needed, ".snakemake/metadata"):
+        (small_disk / name).parent.mkdir(parents=True, exist_ok=True)
+        (small_disk / name).symlink_to(finished.folder / name)
+    log = small_disk / "log"
+    command = job.command.replace(job.logs[0], "log")
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - room))
+    environment = os.environ | {"PYTHONPATH": str(finished.folder)}
+
+    def ran() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=small_disk, env=environment, text=True, capture_output=True,
+        )  # fmt: skip
+
+    failed = ran()
+    if kind == "study_config" and room:
+        assert failed.returncode == 0, failed.stderr
+        return
+    assert failed.returncode != 0 and "Traceback" not in failed.stderr
+    assert "the disk is full" in failed.stderr, failed.stderr
+    assert "run snakemake again" in failed.stderr
+    assert not list((small_disk / output).parent.glob(f"*{output.name}*"))
+    filler.unlink()
+    assert kind == "html_report" or (ran().returncode == 0 and (small_disk / output).exists())
+    assert log.exists()
+
+
 def test_two_studies_that_share_their_data_sets_start_together(tmp_path):
     labels = "results/smoke/labels/mnist-5k/symmetric-0.4/seed1/labels.json"
     shared = tmp_path / "shared"
