@@ -1,7 +1,8 @@
 """Sparse double descent: noisy labels, pruning chains, distillation, and the paper's figures."""
 
-from os.path import exists
+from os.path import dirname, exists, join
 
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -9,6 +10,12 @@ min_version("9.0")
 # In the working directory, or else beside this file; of another workflow's module only there.
 OWN = workflow.modifier.is_main_snakefile()
 BESIDE = workflow.current_basedir.join("config.yaml").get_path_or_uri(secret_free=True)
+if not exists(join(dirname(BESIDE), "sdd")):
+    raise WorkflowError(
+        f"{dirname(BESIDE)} has no folder sdd, whose code the jobs run. Sources that Snakemake "
+        "fetches, as by github() and gitfile(), come without it: clone the repository, and name "
+        "the Snakefile in the clone by its path."
+    )
 
 
 # First, since Snakemake's log names the config.

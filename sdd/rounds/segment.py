@@ -179,7 +179,8 @@ class Job:
         os.replace(layout.data_of(waiting), layout.data_of(output))
         os.replace(waiting, output)
         waiting.parent.rmdir()
-        self.aside.sidecar(number).unlink(missing_ok=True)
+        with suppress(OSError):  # none is there, or what is none
+            self.aside.sidecar(number).unlink()
         with suppress(OSError):  # other rounds wait there
             self.aside.folder.rmdir()
 

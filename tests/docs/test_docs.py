@@ -33,6 +33,14 @@ NOT_TRIED = {
     "--default-storage-prefix /some/folder --omit-from html_report": "needs a plugin more",
 }
 
+NOT_TRIED |= dict.fromkeys(
+    (
+        "snakemake --snakefile /path/to/clone/Snakefile --cores 8",
+        "snakemake --directory /path/to/results --cores 8",
+    ),
+    "is run in tests/workflow/test_place.py",
+)
+
 # The recipes of the page on extending run in a project that has followed them: test_extending.py.
 COMMANDS = [(page, command) for page in PAGES for command in commands(page)]
 OURS = [(page, command) for page, command in COMMANDS if command not in NOT_TRIED]

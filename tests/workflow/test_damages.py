@@ -31,7 +31,7 @@ KINDS = (
     "noisy_labels", "train_dense", "prune_retrain", "select_teacher", "teacher_logits",
     "distill_dense", "distill_retrain", "collect_rounds", "table", "figure", "html_report",
 )  # fmt: skip
-WAITS_S = 20
+WAITS_S = 120  # on a busy machine
 DEEP = b'{"a": ' + b"[" * 10_000 + b"]" * 10_000 + b"}"
 LONG = b'{"a": ' + b"9" * 10_000 + b"}"
 

@@ -116,6 +116,20 @@ def test_another_workflow_imports_it(tmp_path):
     assert "Nothing to be done" in run(work, "--configfile", str(workflow.folder / SMOKE[1]))
 
 
+def test_sources_that_come_without_the_library_are_refused(workflow, tmp_path):
+    pytest.importorskip("git")
+    git = ("git", "-C", str(workflow.folder), "-c", "user.name=a", "-c", "user.email=a@b")
+    for arguments in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "a")):
+        subprocess.run([*git, *arguments], check=True)
+    work = tmp_path / "work"
+    work.mkdir()
+    source = f'gitfile({str(workflow.folder)!r}, path="Snakefile", ref="main")'
+    (work / "Snakefile").write_text(MODULE.replace('r"""{}"""', "{}").format(source), "utf-8")
+    said = run(work, "--dry-run", fails=True)
+    assert "has no folder sdd" in said and "clone the repository" in said
+    assert "Traceback" not in said
+
+
 def test_a_base_config_that_is_not_there_is_said_to_be_missing(workflow):
     (workflow.folder / "config.yaml").unlink()
     said = workflow.snakemake("--dry-run", *SMOKE, fails=True).stdout
