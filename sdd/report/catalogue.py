@@ -174,7 +174,7 @@ def shown_figures(study: Study) -> list[Entry]:
     return list(_shown(study, FIGURES))
 
 
-def _captions(study: Study, folder: str) -> dict[str, str]:
+def captions(study: Study, folder: str) -> dict[str, str]:
     """The sha256 of each caption in `folder` that the study's report shows, by name.
 
     Texts instead of paths, since Snakemake takes braces in an input's path for wildcards.
@@ -198,12 +198,12 @@ def report_spec(study: Study, entry: Entry) -> ReportSpec:
     return ReportSpec(entry.name, entry.builder, study.name, **used, code=code)
 
 
-def page_spec(study: Study, captions: str) -> PageSpec:
-    """Of the page that shows everything, with the captions in that folder."""
+def page_spec(study: Study, folder: str) -> PageSpec:
+    """Of the page that shows everything, with the captions in that `folder`."""
     config = canonical(study.lasting_config)
     return PageSpec(
         hashlib.sha256(config.encode()).hexdigest(),
-        _captions(study, captions),
+        captions(study, folder),
         fingerprint.code("sdd.stages.html_report"),
     )
 
