@@ -19,7 +19,7 @@ if not exists(join(dirname(BESIDE), "sdd")):
 
 
 # First, since Snakemake's log names the config.
-include: "workflow/rules/progress.smk"
+include: "workflow/rules/log.smk"
 
 
 configfile: "config.yaml" if OWN and exists("config.yaml") else BESIDE
@@ -29,6 +29,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/progress.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/distill.smk"

@@ -19,7 +19,7 @@ from sdd.base.files import canonical, read_record, sha256
 from sdd.base.fingerprint import PACKAGE
 from sdd.data.facts import read_facts, read_label_facts
 from sdd.planning import progress
-from sdd.report import catalogue, figure_writer, table_writer
+from sdd.report import catalogue, figure_writer, seals, table_writer
 from sdd.report.catalogue import Entry
 from sdd.report.material import Material
 from sdd.report.naming import without_truth
@@ -34,7 +34,7 @@ CODE = ("Snakefile", "config.yaml", "LICENSE", "CITATION.cff", "README.md", "pyp
 FOLDERS = ("sdd", "workflow", "envs")
 MOST_NAMED = 5  # of what is wrong with a study
 
-TABLE, FIGURE = ("csv", "md", "tex"), ("png", "pdf")
+TABLE, FIGURE = ("csv", "md", "tex", "json"), ("png", "pdf", "json")
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,10 @@ def _made(study: Study, entry: Entry, rounds: Path, folder: Path) -> dict[str, P
     build, stem = names.load(entry.builder), folder / entry.name
     if isinstance(entry, catalogue.Table):
         frame = table_writer.frame(entry.name, build(material))
-        table_writer.write(frame, stem, without_truth(material.rounds))
+        written = table_writer.write(frame, stem, without_truth(material.rounds))
     else:
-        figure_writer.write(figure_writer.drawn(build, material), stem)
+        written = figure_writer.write(figure_writer.drawn(build, material), stem)
+    seals.seal(written, rounds)
     return {path: Path(f"{stem}{Path(path).suffix}") for path in _drawn(study, entry)}
 
 

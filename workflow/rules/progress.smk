@@ -62,16 +62,6 @@ class Spoken(logging.Filter):
         )
 
 
-def log_in_utf8():
-    """Snakemake's log file too, whatever the locale: it names folders, which may have any names."""
-    for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler) and handler.stream:
-            handler.stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-
-
-log_in_utf8()
-
-
 def speak_briefly():
     """On the terminal only, and only where it is Snakemake's own: a logger plugin has its way, and
     so has --verbose."""
