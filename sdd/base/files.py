@@ -115,36 +115,32 @@ def opened(path: Path) -> BufferedReader:
     """The file at `path`, to be read. Raises DataError, naming it, where there is none, where it
     may not be read, and at once where a pipe, a device or a folder lies in its place."""
     try:
-        return open(_regular(path, os.O_RDONLY), "rb")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise DataError(f"{path} is missing. Run snakemake again to make it.") from None
     except PermissionError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). {PERMIT}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}). {REPAIR}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError(f"{path} is no file, but a folder, a pipe or a device. {REPAIR}")
+    return open(descriptor, "rb")
 
 
 def start_log(path: Path) -> None:
-    """Makes the log at `path`, or empties it. Raises DataError, naming it, and at once, where
-    something else lies there."""
+    """Makes the log at `path`, or empties it. Raises DataError, naming it, and at once, where a
+    pipe or a folder lies there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.close(_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK
+        os.close(os.open(path, flags, 0o666))
     except IsADirectoryError:
         raise DataError(f"{path} is a folder where a file belongs. {REPAIR}") from None
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
         raise DataError(f"{path} is no file, but a pipe. {REPAIR}") from None
-
-
-def _regular(path: Path, flags: int) -> int:
-    """A descriptor of the file at `path`; never waits for somebody else."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise DataError(f"{path} is no file, but a folder, a pipe or a device. {REPAIR}")
-    return descriptor
 
 
 def sha256(path: Path) -> str:
