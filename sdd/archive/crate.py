@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from sdd.base import layout
+
 METADATA = "ro-crate-metadata.json"
 CONTEXT = "https://w3id.org/ro/crate/1.1/context"
 PROFILE = "https://w3id.org/ro/crate/1.1"
@@ -20,8 +22,8 @@ FORMATS = {
     ".sha256": "text/plain", ".rst": "text/x-rst", ".smk": "text/x-python",
 }  # fmt: skip
 ABOUT = {
-    "rounds.csv": "One row a round: sparsity, accuracies, losses, FLOPs, seconds, energy",
-    "study.json": "The study's whole config; snakemake takes it by --configfile",
+    layout.ROUNDS: "One row a round: sparsity, accuracies, losses, FLOPs, seconds, energy",
+    layout.STUDY: "The study's whole config; snakemake takes it by --configfile",
     "redraw.json": "The specs by which each table and figure is made from rounds.csv",
     "versions.json": "How many rounds each version and device has trained",
     "checksums.sha256": "The sha256 of every other file: sha256sum -c checksums.sha256",
