@@ -158,7 +158,7 @@ def study(seeds: tuple[int, ...] = (1, 2)) -> pd.DataFrame:
         teacher = chain(
             model="resnet18", dense=83, valley=78, peak=87, flops_per_round=1.2e16, **cifar
         )
-        vgg = {"model": "vgg-5-5", "flops_per_round": 1.46e15, "co2_per_round": np.nan}
+        vgg = {"model": "vgg-5-5-averaged", "flops_per_round": 1.46e15, "co2_per_round": np.nan}
         chains += [teacher, chain(dense=72, valley=62, peak=74, **vgg, **cifar)]
         for kind, level in (("dense", 81), ("best", 87)):
             chains.append(

@@ -27,8 +27,6 @@ class Model:
 
 
 def _vgg_misfit(size: int, gamma: int, delta: int) -> str | None:
-    if delta < 1 or gamma < 1:
-        return "gamma and delta are at least 1"
     if size >> delta < 1:
         return (
             f"it halves its images {delta} times, which {size} x {size} pixels do not allow: "
@@ -54,6 +52,7 @@ MODELS = {
     "resnet18-maxpool": Model("sdd.models.resnet:resnet18_maxpool"),
     "vit": Model("sdd.models.vit:vision_transformer", _vit_misfit),
     "vgg-<gamma>-<delta>": Model("sdd.models.vgg:vgg_like", _vgg_misfit),
+    "vgg-<gamma>-<delta>-averaged": Model("sdd.models.vgg:vgg_like_averaged", _vgg_misfit),
 }
 
 

@@ -1,8 +1,10 @@
 """The paper's numbers: how it counts FLOPs, and which points belong to which setting."""
 
+import math
+
 import pytest
 
-from sdd.analysis.paper import TABLE_1, TABLE_2, paper_flops, read_off
+from sdd.analysis.paper import TABLE_1, TABLE_2, VANILLA, paper_flops, read_off
 
 
 @pytest.mark.parametrize("table", [TABLE_1, TABLE_2])
@@ -29,3 +31,19 @@ def test_printed_co2_is_proportional_to_trainings():
 )
 def test_published_points_are_of_the_same_noise(dataset, noise, points):
     assert len(list(read_off(dataset, noise, "vit"))) == points
+
+
+@pytest.mark.parametrize(
+    ("dataset", "noise", "model", "accuracy"),
+    [
+        ("cifar10", "symmetric-0.2", "vgg-5-5", 74.52),
+        ("cifar10", "symmetric-0.2", "vgg-5-5-averaged", 74.52),
+        ("cifar10", "symmetric-0.2", "vgg-5-4", None),
+        ("cifar10", "symmetric-0.1", "vgg-5-5", None),
+        ("cifar10-5000", "symmetric-0.2", "vgg-5-5", None),
+    ],
+)
+def test_printed_rows_stand_beside_what_they_may_have_been(dataset, noise, model, accuracy):
+    row = TABLE_2.beside(dataset, noise, model, VANILLA)
+    found = row["paper_test_accuracy_mean"]
+    assert math.isnan(found) if accuracy is None else found == accuracy

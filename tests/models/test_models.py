@@ -24,9 +24,11 @@ FACTS = [
     ("vit", 3, 32, 100, 9_569_892, 9_512_960, 641.0),
     ("vgg-5-5", 3, 32, 10, 4_967_082, 4_961_120, 67.2),
     ("vgg-5-5", 3, 32, 100, 7_225_092, 7_219_040, 69.5),
+    ("vgg-5-5-averaged", 3, 32, 10, 4_967_082, 4_961_120, 67.2),
+    ("vgg-5-5-averaged", 3, 32, 100, 7_225_092, 7_219_040, 69.5),
 ]
 EACH = pytest.mark.parametrize("facts", FACTS, ids=lambda facts: f"{facts[0]}, {facts[3]} classes")
-NAMES = ["lenet-300-100", "resnet18", "resnet18-maxpool", "vit", "vgg-2-3"]
+NAMES = ["lenet-300-100", "resnet18", "resnet18-maxpool", "vit", "vgg-2-3", "vgg-2-3-averaged"]
 
 
 def build(name: str, channels: int = 3, size: int = 32, classes: int = 10, seed: int = 0):
@@ -102,7 +104,8 @@ def test_a_generic_pruner_finds_every_matrix(name):
     "name",
     [
         "resnet", "vgg-5", "vgg-5-5-5", "vgg-a-5", "xvit", "vgg--5-5", "vgg-0-1", "vgg-5-0",
-        "vgg-05-5", "vgg-5-5\n", "vgg-٥-5", "vgg-1000000000-1", "",
+        "vgg-05-5", "vgg-5-5\n", "vgg-٥-5", "vgg-1000000000-1", "vgg-5-5-average",
+        "vgg-5-averaged", "vgg-5-0-averaged", "vgg-5-5-averaged-averaged", "",
     ],
 )  # fmt: skip
 def test_an_unknown_name_lists_the_known_ones(name):
@@ -191,10 +194,33 @@ def test_vgg_of_any_width_and_depth(gamma, delta, size):
     assert model(torch.empty(2, 1, size, size, device="meta")).shape == (2, 7)
 
 
-def test_vgg_blocks_are_convolution_relu_norm_twice_then_pool():
-    layers = [type(m).__name__ for m in on_meta("vgg-5-2")]
+@pytest.mark.parametrize(
+    ("name", "pool"), [("vgg-5-2", "GridPool"), ("vgg-5-2-averaged", "AveragedGridPool")]
+)
+def test_vgg_blocks_are_convolution_relu_norm_twice_then_pool(name, pool):
+    layers = [type(m).__name__ for m in on_meta(name)]
     block = ["Conv2d", "ReLU", "BatchNorm2d"] * 2 + ["MaxPool2d"]
-    assert layers == [*block, *block, "GridPool", "Flatten", "Linear"]
+    assert layers == [*block, *block, pool, "Flatten", "Linear"]
+
+
+@pytest.mark.parametrize(("size", "delta"), [(32, 5), (32, 3), (28, 1)])
+def test_an_averaged_vgg_is_the_published_one_on_features_divided_by_49(size, delta):
+    literal = build(f"vgg-2-{delta}", size=size, seed=3).double()
+    averaged = build(f"vgg-2-{delta}-averaged", size=size, seed=3).double()
+    assert_equal(literal.state_dict(), averaged.state_dict())  # drawn alike
+    literal[-1].register_forward_pre_hook(lambda layer, inputs: inputs[0] / 49)
+    images = torch.randn(4, 3, size, size, dtype=torch.float64)
+    for model in literal, averaged:
+        model(images).square().sum().backward()
+    assert_equal(literal.state_dict(), averaged.state_dict())  # and normalised alike
+    gradients = [{k: p.grad for k, p in m.named_parameters()} for m in (literal, averaged)]
+    assert_equal(*gradients)
+    with torch.inference_mode():
+        assert_equal(*({"logits": model.eval()(images)} for model in (literal, averaged)))
+
+
+def assert_equal(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("side", [1, 2, 7, 14])
@@ -216,6 +242,7 @@ def test_vgg_pools_like_adaptive_average_pooling(side):
         ("vgg-5-999999999", "halves its images 999999999 times.*delta is at most 5"),
         ("vgg-32-5", "2^36 channels.*gamma is an exponent: 32 channels are gamma 5"),
         ("vgg-10-5", "2^14 channels, and 8192 is the limit"),
+        ("vgg-5-6-averaged", "delta is at most 5"),
     ],
 )
 def test_vgg_refuses_what_does_not_fit(name, message):

@@ -186,7 +186,7 @@ def test_weight_decays_epochs_and_classes_share_a_calibration(embedded, smoke):
     paper = planned(merge(embedded, overlay))
     shared = {(s.model, s.data.name) for s in map(Setting.of, paper.chains.values())}
     assert shared == {
-        ("vit", "cifar10"), ("resnet18", "cifar10"), ("vgg-5-5", "cifar10"),
+        ("vit", "cifar10"), ("resnet18", "cifar10"), ("vgg-5-5-averaged", "cifar10"),
         ("lenet-300-100", "mnist"),
     }  # fmt: skip
 

@@ -231,7 +231,7 @@ def test_published_points_stand_beside_the_same_setting():
 def test_the_teachers_own_curve_is_shown_if_it_is_another_model():
     figure = draw("figure5_distillation", study(), RULE)
     shown = {a.get_title().split(",")[0]: bool(lines(a, TEACHER)) for a in figure.axes}
-    assert shown == {"vgg-5-5": True, "lenet-300-100": False}
+    assert shown == {"vgg-5-5-averaged": True, "lenet-300-100": False}
 
 
 def test_students_of_students_have_panels_whose_titles_do_not_touch():

@@ -23,6 +23,7 @@ ADAMW = Recipe("adamw", 1e-2, 0.1, 16, 3, "cosine")
 RECIPES = pytest.mark.parametrize("recipe", [SGD, ADAMW], ids=["sgd", "adamw"])
 LENET = ("lenet-300-100", (1, 6, 6))
 VGG = ("vgg-2-3", (1, 16, 16))
+AVERAGED = ("vgg-2-3-averaged", (1, 16, 16))
 SAMPLES = 50  # the last batch of an epoch is a small one
 
 
@@ -110,6 +111,7 @@ def live_by_gradient(model, masks, shape):
         (LENET, fewer_units, SGD, 20),
         (LENET, fewer_units, ADAMW, 20),
         (VGG, fewer_units, SGD, 15),
+        (AVERAGED, fewer_units, SGD, 15),
     ],
 )
 def test_a_chain_of_29_rounds(network, compact, recipe, least, every_unit):
@@ -163,6 +165,7 @@ EDGES = {
     "channels without incoming": (VGG, [("7.weight", FEW, ALL), ("10.weight", ALL, slice(4, 7))]),
     "channels without outgoing": (VGG, [("10.weight", ALL, FEW), ("17.weight", ALL, slice(0, 9))]),
     "channels of the classifier": (VGG, [("23.weight", ALL, slice(49, 49 * 9))]),
+    "averaged channels": (AVERAGED, [("23.weight", ALL, slice(49, 49 * 9))]),
     "a convolution gone": (VGG, [("10.weight", ALL, ALL)]),
     "the classifier gone": (VGG, [("23.weight", ALL, ALL)]),
 }
@@ -347,6 +350,7 @@ def test_the_right_way_for_each_model():
     assert way(LENET) == "sparse products"
     assert way(LENET, precision="bfloat16") == "fewer units"
     assert way(("vgg-5-2", (3, 8, 8))) == "fewer units"
+    assert way(("vgg-5-2-averaged", (3, 8, 8))) == "fewer units"
     assert way(("resnet18", (3, 8, 8))) == "fewer units"
     assert way(("vit", (3, 8, 8))) is None
     for network in (LENET, VGG, ("resnet18", (3, 8, 8))):
