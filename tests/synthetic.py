@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sdd.analysis.paper import Method
 from sdd.machine.reading import EnergyReading
 from sdd.study.metrics import Epoch, Hashes, Macs, RoundMetrics, Score
 from sdd.study.specs import RoundSpec
@@ -71,6 +72,8 @@ def chain(
     jitter: float = 0.3,
     flops_per_round: float = 1.2e11,
     co2_per_round: float = 0.05,
+    criterion: str = "magnitude",
+    retraining: str = "learning-rate-rewinding",
 ) -> pd.DataFrame:
     """One chain: flat until round 9, its valley at 18, its peak at 24, down from there."""
     random = np.random.default_rng([seed, int(100 * dense)])
@@ -84,11 +87,14 @@ def chain(
         teacher_objective = "ce-wd0.0001"
     if teacher != "none" and teacher_objective != "ce-wd0.0001":
         objective += f"-of-{teacher_objective}"
+    unusual = [w for w in (criterion, retraining) if w not in Method()]
     return pd.DataFrame(
         {
             "study": "synthetic",
             "experiment": experiment,
-            "chain": f"{dataset}/{noise}/{model}/{objective}-wd{weight_decay:g}/seed{seed}",
+            "chain": f"{dataset}/{noise}/{model}/"
+            + "-".join([f"{objective}-wd{weight_decay:g}", *unusual])
+            + f"/seed{seed}",
             "dataset": dataset,
             "noise": noise,
             "noise_rate": float(noise.rpartition("-")[2]) if "-0" in noise else 0.0,
@@ -128,12 +134,18 @@ def chain(
             "energy_method": "constant power",
             "device": "cpu",
             "validation_images": 500,
+            **Method(criterion=criterion, retraining=retraining)._asdict(),
+            "learning_distance": 40 - test / 4,
+            "entropy": 0.3 + train / 200,
+            "calibration_error": (100 - test) / 2,
+            "top5_accuracy": np.nan,
         }
     )
 
 
 def study(seeds: tuple[int, ...] = (1, 2)) -> pd.DataFrame:
-    """A whole study: two noises, four weight decays, two teachers, a student of another model."""
+    """A whole study: two noises, four weight decays, two teachers, a student of another model,
+    and other ways to prune and retrain."""
     chains = []
     for seed in seeds:
         small = {"seed": seed}
@@ -167,6 +179,19 @@ def study(seeds: tuple[int, ...] = (1, 2)) -> pd.DataFrame:
                     dense=level, valley=level - 0.5, peak=level - 1, **vgg, **cifar,
                 )
             )  # fmt: skip
+        mnist = {"dataset": "mnist", "experiment": "methods", "seed": seed}
+        chains += [
+            chain(dense=83, valley=77, peak=95, noise="symmetric-0.2", **mnist),
+            chain(dense=83, valley=80, peak=90, noise="symmetric-0.2", criterion="random", **mnist),
+            chain(
+                dense=83, valley=78, peak=92, noise="symmetric-0.2", retraining="fine-tuning",
+                **mnist,
+            ),
+            chain(
+                dense=83, valley=78, peak=88, noise="symmetric-all-0.2", dataset="cifar10",
+                model="resnet18", retraining="weight-rewinding", experiment="rewound", seed=seed,
+            ),
+        ]  # fmt: skip
     return pd.concat(chains, ignore_index=True)
 
 

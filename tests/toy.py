@@ -2,6 +2,7 @@
 
 import torch
 
+from sdd.sparsity.criteria import Evidence, magnitude
 from sdd.study.settings import Recipe
 from sdd.training.samples import Samples
 
@@ -16,3 +17,8 @@ def problem(dtype=torch.float64):
     true = torch.randint(5, (50,), generator=generator)
     one = torch.ones(1, 1, 1, dtype=dtype)
     return Samples(images, 0 * one, one), labels, true
+
+
+def by_magnitude(weights):
+    """The scores of some weights; magnitude looks at nothing else."""
+    return magnitude(Evidence(weights, {}, dict, torch.Generator()))

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sdd.analysis.collected import best_outcomes, stopped_outcomes, valleys
 from sdd.analysis.comparisons import (
+    SAME,
     TEACHING,
     Distilled,
     WeightDecays,
@@ -110,14 +111,13 @@ def ask(rounds: pd.DataFrame, rule: EarlyStopping) -> list[Claim]:
 
 
 def _of_the_phenomenon(rounds: pd.DataFrame, tolerance: float) -> Iterator[Claim]:
-    keys = ["dataset", "noise", "model"]
     alone = rounds[rounds.teacher == "none"]
-    smallest = alone.groupby(keys).weight_decay.transform("min")
-    for key, group in alone[alone.weight_decay == smallest].groupby([*keys, "weight_decay"]):
+    smallest = alone.groupby(SAME).weight_decay.transform("min")
+    for key, group in alone[alone.weight_decay == smallest].groupby([*SAME, "weight_decay"]):
         yield Claim(
             "Pruned step by step, the model has a valley: its test accuracy falls more than "
             f"{tolerance:g} points below an earlier and a later round's",
-            dict(zip([*keys, "weight_decay"], key, strict=True)),
+            dict(zip([*SAME, "weight_decay"], key, strict=True)),
             "points", "more than", tolerance, _depths(group, tolerance),
             said_of_the_valley(*key[:3]),
         )  # fmt: skip
@@ -129,7 +129,7 @@ def _of_l2(
     """lambda_opt, stopped early, against the smallest weight decay, stopped early or not."""
     by_lambda = dict(tuple(group.rounds.groupby("weight_decay")))
     base, best = by_lambda[group.base], by_lambda[group.weight_decay]
-    setting = {**_named(group, "dataset", "noise", "model"), "weight_decay": group.base}
+    setting = {**_named(group, *SAME), "weight_decay": group.base}
     claim = partial(Claim, setting=setting, lambda_opt=group.weight_decay)
 
     yield from _of_the_cure(
@@ -253,7 +253,7 @@ def _of_the_cure(
     )  # fmt: skip
 
 
-_SETTING = ("dataset", "noise", "model", "weight_decay", *TEACHING)
+_SETTING = (*SAME, "weight_decay", *TEACHING)
 
 
 def _named(group: Any, *names: str) -> dict[str, Any]:

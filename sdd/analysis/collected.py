@@ -14,6 +14,7 @@ import pandas as pd
 from sdd.analysis.descent import Choice, best_round, stop_early, valley
 from sdd.analysis.facts import RoundsFacts
 from sdd.analysis.intervals import half_width
+from sdd.analysis.paper import Method
 from sdd.base import layout
 from sdd.base.errors import DataError
 from sdd.base.files import opened, read_record, replacing, write_json
@@ -21,9 +22,10 @@ from sdd.base.records import to_dict
 from sdd.study.settings import EarlyStopping
 
 # What makes a setting; its chains differ in their seed only.
+METHOD = list(Method._fields)  # how it is pruned and retrained
 SETTING = [
     "dataset", "noise", "model", "weight_decay",
-    "teacher", "teacher_model", "teacher_objective", "alpha", "temperature",
+    "teacher", "teacher_model", "teacher_objective", "alpha", "temperature", *METHOD,
 ]  # fmt: skip
 COSTS = ["flops", "co2_g"]
 
@@ -71,7 +73,8 @@ def read_copy(path: Path) -> pd.DataFrame:
         rounds = pd.read_csv(io.BytesIO(content))
     except ValueError as error:
         raise DataError(f"{path} is no table of rounds ({error}).") from None
-    lacking = [column for column in [*SETTING, *NEEDED] if column not in rounds]
+    needed = {*SETTING, *NEEDED} - {*METHOD}
+    lacking = [column for column in [*SETTING, *NEEDED] if column in needed - {*rounds}]
     if lacking:
         raise DataError(f"{path} is no table of rounds: it lacks {', '.join(lacking)}.")
     return rounds
@@ -79,7 +82,14 @@ def read_copy(path: Path) -> pd.DataFrame:
 
 def chains(rounds: pd.DataFrame) -> pd.DataFrame:
     """Every chain once, however many experiments share it, with its rounds in order."""
-    frame = rounds.drop_duplicates(["chain", "round"]).sort_values([*SETTING, "seed", "round"])
+    # Tables from before a study could choose its method lack these columns.
+    frame = rounds.assign(
+        **{
+            name: rounds.get(name, pd.Series(usual, rounds.index)).fillna(usual)
+            for name, usual in Method()._asdict().items()
+        }
+    )
+    frame = frame.drop_duplicates(["chain", "round"]).sort_values([*SETTING, "seed", "round"])
     twins = frame[frame.duplicated([*SETTING, "seed", "round"], keep=False)]
     if len(twins):
         raise ValueError(

@@ -1,5 +1,6 @@
 """From the rounds' metrics to one table: a row for every round of every experiment's chains."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,13 @@ from sdd.base.files import read_record
 from sdd.machine.reading import EnergyReading
 from sdd.study.chains import Chain
 from sdd.study.config import StudyConfig
-from sdd.study.metrics import RoundMetrics, TeacherLogitsCost, TeacherLogitsFacts, read_metrics
+from sdd.study.metrics import (
+    Diagnostics,
+    RoundMetrics,
+    TeacherLogitsCost,
+    TeacherLogitsFacts,
+    read_metrics,
+)
 from sdd.study.study import Study
 
 Row = dict[str, Any]
@@ -155,6 +162,30 @@ def row(
         "device": metrics.device,
         "instruction_set": metrics.instruction_set,
         "validation_images": found.study.images(chain.data)[1],
+        "criterion": chain.pruning.criterion,
+        "scope": chain.pruning.scope,
+        "retraining": chain.retraining,
+        "schedule": chain.pruning.schedule,
+        "keep": " ".join(chain.pruning.keep) or "none",
+        **_diagnostics(metrics.diagnostics),
+    }
+
+
+def _diagnostics(of: Diagnostics | None) -> Row:
+    """What a round is like; by layer as JSON, the layers' names with percent or a number."""
+    if of is None:
+        names = ["learning_distance", "entropy", "calibration_error", "top5_accuracy"]
+        return dict.fromkeys([*names, "layer_sparsity", "live_units"])
+    layers = {layer.weight.removesuffix(".weight"): layer for layer in of.layers}
+    return {
+        "learning_distance": of.learning_distance,
+        "entropy": of.entropy,
+        "calibration_error": of.calibration_error,
+        "top5_accuracy": of.top5_accuracy,
+        "layer_sparsity": json.dumps(
+            {name: round(100 * (1 - x.kept / x.total), 4) for name, x in layers.items()}
+        ),
+        "live_units": json.dumps({name: x.live_units for name, x in layers.items()}),
     }
 
 

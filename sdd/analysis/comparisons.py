@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sdd.analysis.collected import curve, stopped_outcomes
+from sdd.analysis.collected import METHOD, curve, stopped_outcomes
 from sdd.analysis.descent import valley
+from sdd.analysis.paper import Method
 from sdd.study.methods import DENSE, SELECTIONS
 from sdd.study.settings import EarlyStopping
+
+SAME = ["dataset", "noise", "model", *METHOD]  # what is equal in every comparison
 
 
 class WeightDecays(NamedTuple):
@@ -20,17 +23,20 @@ class WeightDecays(NamedTuple):
     dataset: str
     noise: str
     model: str
+    criterion: str
+    scope: str
+    retraining: str
+    schedule: str
+    keep: str
     rounds: pd.DataFrame
     base: float  # the smallest weight decay
     weight_decay: float  # lambda_opt
 
 
-def with_weight_decays(
-    rounds: pd.DataFrame,
-) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
-    """The chains of every (data set, noise, model) that has several weight decays, no teacher."""
+def with_weight_decays(rounds: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    """The chains without a teacher of every setting, by SAME, that has several weight decays."""
     vanilla = rounds[rounds.teacher == "none"]
-    for key, group in vanilla.groupby(["dataset", "noise", "model"]):
+    for key, group in vanilla.groupby(SAME):
         if group.weight_decay.nunique() > 1:
             yield key, group
 
@@ -68,6 +74,11 @@ class Distilled(NamedTuple):
     dataset: str
     noise: str
     model: str
+    criterion: str
+    scope: str
+    retraining: str
+    schedule: str
+    keep: str
     weight_decay: float
     teacher_model: str
     teacher_objective: str
@@ -78,12 +89,17 @@ class Distilled(NamedTuple):
 
 
 def distillations(rounds: pd.DataFrame) -> Iterator[Distilled]:
-    same = ["dataset", "noise", "model", "weight_decay"]
+    same = [*SAME, "weight_decay"]
     vanilla = dict(tuple(rounds[rounds.teacher == "none"].groupby(same)))
     distilled = rounds[rounds.teacher != "none"]
     for key, group in distilled.groupby([*same, *TEACHING], dropna=False):
         if key[: len(same)] in vanilla:
             yield Distilled(*key, vanilla[key[: len(same)]], by_teacher(group))
+
+
+def method(group: WeightDecays | Distilled) -> Method:
+    """How its chains are pruned and retrained."""
+    return Method(*(getattr(group, name) for name in METHOD))
 
 
 def by_teacher(students: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -13,6 +13,8 @@ from sdd.base.errors import StudyError
 
 WIDEST_LAYER = 2**13  # channels; a VGG's "gamma" meant as a width would ask for billions
 PATCH = 4  # pixels a side of the vision transformer's patches
+HEAD_DIM = 64  # of each of its heads
+DEEPEST = 1000  # layers of it
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,35 @@ def _vgg_misfit(size: int, gamma: int, delta: int) -> str | None:
     return None
 
 
-def _vit_misfit(size: int) -> str | None:
+def _vit_misfit(size: int, dim: int = HEAD_DIM, depth: int = 1) -> str | None:
     if size % PATCH:
         return f"patches of {PATCH} x {PATCH} do not tile {size} x {size} pixels"
+    if dim % HEAD_DIM:
+        return f"its heads have {HEAD_DIM} dimensions: take a multiple of that instead of {dim}"
+    if depth > DEEPEST:
+        return f"it would have {depth} layers, and {DEEPEST} is the limit"
+    return _too_wide(dim)
+
+
+def _too_wide(*widths: int) -> str | None:
+    if max(widths) > WIDEST_LAYER:
+        return f"a layer of {max(widths)} units is wider than {WIDEST_LAYER}, the limit"
     return None
 
 
 MODELS = {
     "lenet-300-100": Model("sdd.models.lenet:lenet_300_100"),
+    "mlp-<first>-<second>": Model("sdd.models.lenet:mlp", lambda size, *units: _too_wide(*units)),
     "resnet18": Model("sdd.models.resnet:resnet18"),
     "resnet18-maxpool": Model("sdd.models.resnet:resnet18_maxpool"),
+    "resnet18-<width>": Model(
+        "sdd.models.resnet:resnet18", lambda size, width: _too_wide(8 * width)
+    ),
+    "resnet20-<width>": Model(
+        "sdd.models.resnet:resnet20", lambda size, width: _too_wide(4 * width)
+    ),
     "vit": Model("sdd.models.vit:vision_transformer", _vit_misfit),
+    "vit-<dim>-<depth>": Model("sdd.models.vit:vision_transformer", _vit_misfit),
     "vgg-<gamma>-<delta>": Model("sdd.models.vgg:vgg_like", _vgg_misfit),
     "vgg-<gamma>-<delta>-averaged": Model("sdd.models.vgg:vgg_like_averaged", _vgg_misfit),
 }

@@ -2,37 +2,37 @@
 
 The paper's "4 patches" are patches of 4x4 pixels. What it leaves out follows its authors' code:
 depth 6, MLP dimension 512, dropout 0.1, pre-norm, qkv without bias, a class token, and a learned
-position embedding, both drawn from the standard normal distribution.
+position embedding, both drawn from the standard normal distribution. Narrower ones have as many
+heads of 64 as fit their dimension.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, unfold
 
-from sdd.models.names import PATCH
+from sdd.models.names import HEAD_DIM, PATCH
 
-DIM = 512
+DIM = 512  # also of the MLP
 DEPTH = 6
-HEADS = 8
-HEAD_DIM = 64
-MLP_DIM = 512
 DROPOUT = 0.1
 
 
-def vision_transformer(channels: int, size: int, classes: int) -> nn.Module:
-    return VisionTransformer(channels, (size // PATCH) ** 2, classes)
+def vision_transformer(
+    channels: int, size: int, classes: int, dim: int = DIM, depth: int = DEPTH
+) -> nn.Module:
+    return VisionTransformer(channels, (size // PATCH) ** 2, classes, dim, depth)
 
 
 class VisionTransformer(nn.Module):
-    def __init__(self, channels: int, patches: int, classes: int) -> None:
+    def __init__(self, channels: int, patches: int, classes: int, dim: int, depth: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(channels * PATCH * PATCH, DIM)
-        self.cls_token = nn.Parameter(torch.randn(1, 1, DIM))
-        self.position = nn.Parameter(torch.randn(1, patches + 1, DIM))
+        self.embed = nn.Linear(channels * PATCH * PATCH, dim)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
+        self.position = nn.Parameter(torch.randn(1, patches + 1, dim))
         self.dropout = nn.Dropout(DROPOUT)
-        self.layers = nn.Sequential(*(Layer() for _ in range(DEPTH)))
-        self.norm = nn.LayerNorm(DIM)
-        self.head = nn.Linear(DIM, classes)
+        self.layers = nn.Sequential(*(Layer(dim) for _ in range(depth)))
+        self.norm = nn.LayerNorm(dim)
+        self.head = nn.Linear(dim, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         patches = unfold(x, PATCH, stride=PATCH).transpose(1, 2)
@@ -45,16 +45,16 @@ class VisionTransformer(nn.Module):
 class Layer(nn.Module):
     """Pre-norm self-attention, then a pre-norm MLP, each added to its input."""
 
-    def __init__(self) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(DIM)
-        self.attention = Attention()
-        self.norm2 = nn.LayerNorm(DIM)
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = Attention(dim)
+        self.norm2 = nn.LayerNorm(dim)
         self.mlp = nn.Sequential(
-            nn.Linear(DIM, MLP_DIM),
+            nn.Linear(dim, dim),
             nn.GELU(),
             nn.Dropout(DROPOUT),
-            nn.Linear(MLP_DIM, DIM),
+            nn.Linear(dim, dim),
             nn.Dropout(DROPOUT),
         )
 
@@ -64,14 +64,15 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.qkv = nn.Linear(DIM, 3 * HEADS * HEAD_DIM, bias=False)
-        self.out = nn.Linear(HEADS * HEAD_DIM, DIM)
+        self.heads = dim // HEAD_DIM
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = self.qkv(x).unflatten(2, (3, HEADS, HEAD_DIM))
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, HEAD_DIM))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         heads = scaled_dot_product_attention(query, key, value)
         return self.dropout(self.out(heads.transpose(1, 2).flatten(2)))

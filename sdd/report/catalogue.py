@@ -49,13 +49,23 @@ def has_teachers(study: Study) -> bool:
     return bool(study.teachers)
 
 
+def has_methods(study: Study) -> bool:
+    """Whether some setting without a teacher is pruned and retrained in several ways."""
+    ways: dict[tuple[object, ...], set[object]] = {}
+    for chain in _plain(study):
+        key = (chain.data, chain.noise, chain.model, chain.seed)
+        ways.setdefault(key, set()).add((chain.pruning, chain.retraining))
+    return any(len(some) > 1 for some in ways.values())
+
+
 def has_comparisons(study: Study) -> bool:
     return has_weight_decays(study) or has_students(study)
 
 
 def _alone(chain: Chain) -> tuple[object, ...]:
     """What a student shares with itself without a teacher."""
-    return chain.data, chain.noise, chain.model, chain.recipe, chain.seed
+    method = chain.pruning, chain.retraining
+    return chain.data, chain.noise, chain.model, chain.recipe, method, chain.seed
 
 
 def _plain(study: Study) -> list[Chain]:
@@ -66,7 +76,8 @@ def _with_weight_decays(study: Study) -> list[list[Chain]]:
     """The chains of each setting without a teacher that is trained with several weight decays."""
     settings: dict[tuple[object, ...], list[Chain]] = {}
     for chain in _plain(study):
-        key = (chain.data, chain.noise, chain.model, chain.seed)
+        method = chain.pruning, chain.retraining
+        key = (chain.data, chain.noise, chain.model, method, chain.seed)
         settings.setdefault(key, []).append(chain)
     return [chains for chains in settings.values() if len(chains) > 1]
 
@@ -156,6 +167,14 @@ FIGURES = _by_name(
     Figure(
         "figure4_weights", "sdd.report.figures.weights:draw",
         has_histograms, RULE + LOOK, weights=histogram_rounds,
+    ),
+    Figure(
+        "figure_methods", "sdd.report.figures.methods:draw",
+        has_methods, LOOK, whole_chains=False,
+    ),
+    Figure(
+        "figure_diagnostics", "sdd.report.figures.diagnostics:draw",
+        has_plain, LOOK, whole_chains=False,
     ),
     Figure(
         "figure5_distillation", "sdd.report.figures.distillation:draw",

@@ -22,7 +22,7 @@ def line(axes: Axes, rounds: pd.DataFrame, column: str, look: Look, label: str) 
         """Of few seeds the interval may leave what an accuracy or a loss can be."""
         return tuple(np.clip(interval(values), 0, most))
 
-    ylabel = axes.get_ylabel()
+    labels = {"xlabel": axes.get_xlabel(), "ylabel": axes.get_ylabel()}
     seaborn.lineplot(
         known.assign(position=place(axes, known.sparsity)), x="position", y=column,
         errorbar=band if known.seed.nunique() > 1 else None,
@@ -30,7 +30,7 @@ def line(axes: Axes, rounds: pd.DataFrame, column: str, look: Look, label: str) 
         markeredgewidth=0, err_kws={"alpha": 0.2, "linewidth": 0}, label=label,
         legend=False, ax=axes,
     )  # fmt: skip
-    axes.set_ylabel(ylabel)  # seaborn puts the column's name there
+    axes.set(**labels)  # seaborn puts the columns' names there
 
 
 def seeds(*parts: pd.DataFrame) -> str:

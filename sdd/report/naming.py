@@ -1,9 +1,14 @@
 """Settings as people read them."""
 
 import re
+from collections.abc import Sequence
+from textwrap import wrap
 
 import pandas as pd
 
+from sdd.analysis.paper import Method
+
+TITLE = 36  # letters of a line of a panel's title, where there are three in a row
 _RATED = re.compile(r"(.+?)-(\d*\.?\d+(?:e-?\d+)?)")
 
 
@@ -27,6 +32,28 @@ def nominal_rate(noise: str) -> float:
     """The rate in the name of a noise; 0 where there is none."""
     named = _RATED.fullmatch(noise)
     return float(named[2]) if named else 0.0
+
+
+def method_name(method: Method, among: Sequence[Method] = ()) -> str:
+    """How chains are pruned and retrained, by what differs among some, or from the paper's way."""
+    others = among or (Method(),)
+    said = {
+        "criterion": f"{method.criterion} pruning",
+        "scope": "layer by layer" if method.scope == "layer" else "all layers together",
+        "schedule": method.schedule,
+        "retraining": method.retraining.replace("-", " "),
+        "keep": "no layer kept" if method.keep == Method().keep else f"{method.keep} kept",
+    }
+    return ", ".join(
+        text
+        for name, text in said.items()
+        if any(getattr(other, name) != getattr(method, name) for other in others)
+    )
+
+
+def titled(model: str, dataset: str, method: Method) -> str:
+    """A panel's title; the paper's own method goes without saying."""
+    return "\n".join([f"{model}, {dataset}", *wrap(method_name(method), TITLE)])
 
 
 def truth_known(rounds: pd.DataFrame) -> bool:

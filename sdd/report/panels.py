@@ -32,6 +32,34 @@ def over_sparsity(
     return figure, panels
 
 
+def stacks(
+    count: int, quantities: Sequence[str], rounds: pd.DataFrame, height: float = 1.9
+) -> tuple[Figure, list[dict[str, Axes]]]:
+    """Panels of several quantities on top of each other, `count` such stacks, three in a row.
+
+    Each is found by its quantity. Only the lowest of a stack says what its axis is.
+    """
+    across = min(count, 3)
+    blocks = -(-count // across)
+    size = (COLUMN if across == 1 else PAGE, height * len(quantities) * blocks + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(quantities) * blocks, across, squeeze=False)
+    made = []
+    for index in range(blocks * across):
+        block, column = divmod(index, across)
+        rows = grid[block * len(quantities) : (block + 1) * len(quantities), column]
+        for axes in rows:
+            axes.set_visible(index < count)
+        if index < count:
+            made.append(dict(zip(quantities, rows, strict=True)))
+            for axes in rows:
+                spread_sparsity(axes, rounds)
+            for axes in rows[:-1]:
+                axes.set_xlabel("")
+                axes.tick_params(labelbottom=False)
+    return figure, made
+
+
 def label_left(panels: Sequence[Axes], label: str) -> None:
     for axes in panels:
         if axes.get_subplotspec().is_first_col():
@@ -49,6 +77,8 @@ def legend(figure: Figure, panels: Sequence[Axes], title: str) -> None:
     # Lines first, single marks behind them.
     named = dict(sorted(named.items(), key=lambda entry: entry[1].get_linestyle() == "None"))
     columns = max(1, min(len(named), int(figure.get_figwidth() / inches)))
+    lines = -(-len(named) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.14 * max(0, lines - 3))
     figure.legend(
         named.values(),
         named.keys(),

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from sdd.analysis.collected import COSTS
+from sdd.analysis.collected import COSTS, METHOD
+from sdd.analysis.paper import Method
 from sdd.report.naming import noise_name
 
 # Header and decimals (None: four significant digits) of each column, its prefixes taken off.
@@ -75,7 +76,7 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "paper_setting": ("paper's setting", None),
 }
 TEACHING_HEADERS = {"teacher's model", "teacher's objective", "α", "τ"}
-SETTING_HEADERS = {"data set", "label noise", "model", "λ", "teacher", *TEACHING_HEADERS}
+SETTING_HEADERS = {"data set", "label noise", "model", "λ", "teacher", *TEACHING_HEADERS, *METHOD}
 OWNERS = {"paper_": "paper: ", "teacher_": "teacher's ", "total_": "total "}
 UNITS = {1e15: "PFLOPs", 1e12: "TFLOPs", 1e9: "GFLOPs", 1e6: "MFLOPs", 1.0: "FLOPs"}
 
@@ -114,7 +115,8 @@ def has_intervals(frame: pd.DataFrame) -> bool:
 def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[list[str]]:
     """The header and the rows as text: means with their intervals, one unit for all FLOPs.
 
-    Columns without any value are left out, except for costs, which say that nobody measured them.
+    Columns without any value are left out, except for costs, which say that nobody measured them;
+    so is how chains are pruned and retrained, where it is the paper's way everywhere.
     On the data sets `without_truth` how many labels are wrong is unknown, and is said to be.
     """
     flops = frame.filter(regex=r"(^|_)flops(_mean)?$").max().max()
@@ -125,6 +127,8 @@ def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[l
         measured = base.endswith((*COSTS, "ours")) and not base.startswith("paper_")
         shown_with = name.endswith(SPREADS) or name.removesuffix("_high") + "_low" in frame
         if shown_with or (frame[name].isna().all() and not measured):
+            continue
+        if name in METHOD and (frame[name] == getattr(Method(), name)).all():
             continue
         owner = next((o for o in OWNERS if base.startswith(o) and base not in HEADERS), "")
         header, digits = HEADERS.get(base.removeprefix(owner), (base.replace("_", " "), None))

@@ -16,7 +16,8 @@ class Inputs:
 
     `parent` are the metrics of the round before (None for round 0). `teacher` are those of the
     round that a student learns from: from its logits, `teacher_logits`, if there are any, else from
-    itself. Without distillation both are None.
+    itself. Without distillation both are None. `origin` are those of the dense round whose early
+    weights this one goes back to.
     """
 
     dataset: Path
@@ -24,6 +25,7 @@ class Inputs:
     parent: Path | None = None
     teacher: Path | None = None
     teacher_logits: Path | None = None
+    origin: Path | None = None
 
     def hashes(self) -> Hashes:
         """The sha256 of the data behind each; stored with a round, to tell what it came from."""
@@ -35,6 +37,7 @@ class Inputs:
             parent=read_metrics(self.parent).weights_sha256 if self.parent else None,
             teacher=read_metrics(in_the_loop).weights_sha256 if in_the_loop else None,
             teacher_logits=read_record(logits, TeacherLogitsFacts).sha256 if logits else None,
+            origin=read_metrics(self.origin).weights_sha256 if self.origin else None,
         )
 
     def check(self, spec: RoundSpec) -> None:

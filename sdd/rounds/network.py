@@ -19,16 +19,19 @@ from sdd.study.settings import Recipe
 from sdd.study.specs import RoundSpec
 
 
-def new_network(spec: RoundSpec, facts: DatasetFacts) -> nn.Module:
-    """What a chain starts from: the untrained network, its weights drawn as its recipe says."""
-    model = _built(spec, facts)
+def new_network(spec: RoundSpec, facts: DatasetFacts, *draw: str | int) -> nn.Module:
+    """What a chain starts from: the untrained network, its weights drawn as its recipe says.
+
+    `draw` tells one drawing of the same chain from another.
+    """
+    model = _built(spec, facts, *draw)
     name = spec.recipe.initialisation
-    with seeded(derive_seed(spec.seed, "initial weights", name)):
+    with seeded(derive_seed(spec.seed, "initial weights", *draw, name)):
         load(INITIALISATIONS[name])(model)
     return model
 
 
-def _built(spec: RoundSpec, facts: DatasetFacts) -> nn.Module:
+def _built(spec: RoundSpec, facts: DatasetFacts, *draw: str | int) -> nn.Module:
     """The network of a round's `spec`, for images of a data set with these `facts`."""
     channels, size, _ = facts.shape
     return build(
@@ -36,7 +39,7 @@ def _built(spec: RoundSpec, facts: DatasetFacts) -> nn.Module:
         channels=channels,
         size=size,
         classes=facts.classes,
-        seed=derive_seed(spec.seed, "initial weights"),
+        seed=derive_seed(spec.seed, "initial weights", *draw),
         own=spec.build,
     )
 

@@ -30,16 +30,18 @@ def objective_of(
     frozen teacher in evaluation mode in the loop, which sees what the student sees. `labels` [n]
     are the noisy ones.
     """
-    setting = spec.distillation
+    setting, smoothing = spec.distillation, spec.recipe.label_smoothing
     if setting is None:
-        return cross_entropy(labels), 0
+        return cross_entropy(labels, smoothing), 0
 
     def towards(wanted: Callable[[Batch], Targets]) -> Objective:
         return lambda logits, batch: distillation_loss(logits, wanted(batch), setting)
 
     def taught_by(teacher: Callable[[Batch], Tensor]) -> Objective:
         return towards(
-            lambda batch: targets(teacher(batch), labels.index_select(0, batch.index), setting)
+            lambda batch: targets(
+                teacher(batch), labels.index_select(0, batch.index), setting, smoothing
+            )
         )
 
     augmentation = spec.recipe.augmentation
@@ -48,7 +50,7 @@ def objective_of(
             inputs.teacher_logits, labels.device, images=len(labels), augmentation=augmentation
         )
         if augmentation == "none":
-            fixed = targets(table.of_all(), labels, setting)
+            fixed = targets(table.of_all(), labels, setting, smoothing)
             return towards(lambda batch: fixed.at(batch.index)), 0
         return taught_by(lambda batch: table(batch.index, batch.outcomes)), 0
 

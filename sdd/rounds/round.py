@@ -7,11 +7,12 @@ import copy
 import math
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -25,19 +26,24 @@ from sdd.data.labels import ChainLabels, read_labels
 from sdd.machine.devices import device_name, instruction_set
 from sdd.machine.energy import EnergyMeter
 from sdd.machine.reading import EnergyReading
+from sdd.models.build import seeded
 from sdd.rounds.inputs import Inputs
 from sdd.rounds.network import new_network, place_network, read_network
 from sdd.rounds.objective import objective_of
 from sdd.rounds.resume import Sidecar
+from sdd.rounds.retraining import Origins
 from sdd.sparsity import masks as sparsity
-from sdd.sparsity.checkpoint import write_checkpoint
+from sdd.sparsity.checkpoint import EARLY, read_early, write_checkpoint
 from sdd.sparsity.compaction import compact, knows
 from sdd.sparsity.cost import count, training_flops
+from sdd.sparsity.criteria import Evidence
 from sdd.sparsity.masks import Masks
 from sdd.study.methods import CRITERIA, RETRAININGS
 from sdd.study.metrics import (
+    Diagnostics,
     Epoch,
     Hashes,
+    Layer,
     Macs,
     RoundMetrics,
     Score,
@@ -45,9 +51,16 @@ from sdd.study.metrics import (
     write_metrics,
 )
 from sdd.study.specs import RoundSpec
+from sdd.training.diagnostics import (
+    Activity,
+    calibration_error,
+    learning_distance,
+    live_units,
+    top_accuracy,
+)
 from sdd.training.divergence import what_may_help
-from sdd.training.evaluation import predict, score
-from sdd.training.loop import train
+from sdd.training.evaluation import forward, predict, score
+from sdd.training.loop import State, train
 from sdd.training.samples import Samples
 
 Log = Callable[[str], None]
@@ -71,7 +84,7 @@ def run(
     Orphaned after an epoch at whose end `orphaned` has a reason.
     """
     data = Data.read(inputs, device)
-    begin = start(spec, inputs, data.facts, device)
+    begin = start(spec, inputs, data)
     hashes = inputs.hashes()
     stamp = {
         "spec": spec.to_dict(),
@@ -82,8 +95,9 @@ def run(
     }
     kept = Sidecar(sidecar, stamp, save_every, log, orphaned)
     trained = train_round(spec, inputs, data, begin, kept, log)
-    scores = evaluate(spec, data, begin.model)
+    scores, diagnostics = evaluate(spec, data, begin)
     metrics = record(spec, hashes, data, begin, trained, scores, output)
+    metrics = replace(metrics, diagnostics=diagnostics)
     write_metrics(output, metrics)
     return metrics
 
@@ -141,12 +155,13 @@ class Start:
     validation_so_far: tuple[float, ...]  # of the rounds before
 
 
-def start(spec: RoundSpec, inputs: Inputs, facts: DatasetFacts, device: torch.device) -> Start:
+def start(spec: RoundSpec, inputs: Inputs, data: Data) -> Start:
     """A new model, or that of the round before: pruned, and set back as the retraining says."""
+    facts = data.facts
     if inputs.parent is None:
         model = new_network(spec, facts)
         macs = count(copy.deepcopy(model), facts.shape)
-        model = place_network(model, spec.recipe, device)
+        model = place_network(model, spec.recipe, data.device)
         return Start(model, sparsity.dense_masks(model), macs, ())
     before = read_metrics(inputs.parent)
     if wrong := spec.follows(before.spec):
@@ -155,13 +170,50 @@ def start(spec: RoundSpec, inputs: Inputs, facts: DatasetFacts, device: torch.de
             f"precede round {spec.round} of {spec.chain}: another {', '.join(wrong)}. Delete it "
             "and run snakemake again."
         )
-    model, masks = read_network(inputs.parent, facts, device)
+    model, masks = read_network(inputs.parent, facts, data.device)
     weights = sparsity.prunable(model)
-    scores = load(CRITERIA[spec.pruning.criterion])(weights)
-    masks = sparsity.prune(scores, masks, spec.pruning)
-    load(RETRAININGS[spec.retraining])(model, spec)
+    seed = derive_seed(spec.seed, "round", spec.round, "criterion")
+    evidence = Evidence(
+        weights, masks,
+        gradients=lambda: _gradients(model, spec, data, seed),
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    scores = load(CRITERIA[spec.pruning.criterion])(evidence)
+    masks = sparsity.prune(scores, masks, spec.pruning, times=spec.round - before.round)
+    load(RETRAININGS[spec.retraining])(
+        model,
+        Origins(
+            rewound=lambda: _rewound(spec, inputs, facts),
+            drawn=lambda: new_network(spec, facts, "round", spec.round).state_dict(),
+        ),
+    )
     sparsity.apply(weights, masks)
     return Start(model, masks, before.macs, before.validation_so_far)
+
+
+def _gradients(model: nn.Module, spec: RoundSpec, data: Data, seed: int) -> dict[str, Tensor]:
+    """Of the cross-entropy on a batch of training images, drawn from `seed`, not augmented.
+
+    In training mode, as He et al. take them; the model itself, its statistics too, stays as it is.
+    """
+    samples, labels = data.samples(spec, "train"), data.on_device(data.labels.train_labels)
+    draws = torch.Generator().manual_seed(seed)
+    index = torch.randperm(len(samples), generator=draws)[: spec.recipe.batch_size]
+    index = index.to(data.device)
+    taken = copy.deepcopy(model).train()
+    with seeded(seed):  # dropout
+        logits = forward(taken, samples.normalise(samples.take(index)), spec.recipe)
+    F.cross_entropy(logits, labels[index]).backward()
+    return {name: weight.grad for name, weight in sparsity.prunable(taken).items()}
+
+
+def _rewound(spec: RoundSpec, inputs: Inputs, facts: DatasetFacts) -> dict[str, Tensor]:
+    """The chain's first weights, or those that its dense round has stored on its way."""
+    if spec.rewinding is None:
+        return new_network(spec, facts).state_dict()
+    metrics = read_metrics(inputs.origin)
+    early = read_early(layout.data_of(inputs.origin), metrics.weights_sha256)
+    return {name: torch.from_numpy(value) for name, value in early.items()}
 
 
 @dataclass(frozen=True)
@@ -172,6 +224,33 @@ class Trained:
     energy: EnergyReading
     runs: int  # jobs that have worked at it
     computed_macs: int  # really, the teacher's included
+    early: dict[str, Tensor]  # the state that later rounds go back to; often none
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The model's state after one step of a training, once it has been there; a resumed training
+    finds it among the tensors of what was kept."""
+
+    step: int | None  # counted from 1; None: none is wanted
+    state: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, spec: RoundSpec, images: int, earlier: State | None) -> "Passage":
+        wanted = spec.rewinding if spec.round == 0 else None
+        step = wanted.step(images, spec.recipe) if wanted else None
+        kept = earlier.tensors if earlier else {}
+        return cls(step, {n.removeprefix(EARLY): t for n, t in kept.items() if n.startswith(EARLY)})
+
+    def watch(self, model: nn.Module, step: int) -> None:
+        if step == self.step:
+            self.state.update({n: tensor.clone() for n, tensor in model.state_dict().items()})
+
+    def with_it(self, state: State) -> State:
+        if not self.state:
+            return state
+        early = {f"{EARLY}{name}": tensor for name, tensor in self.state.items()}
+        return replace(state, tensors=state.tensors | early)
 
 
 def train_round(
@@ -191,6 +270,7 @@ def train_round(
     true = data.true_labels
     earlier = sidecar.read()
     runs = earlier.runs + 1 if earlier else 1
+    passage = Passage.of(spec, len(samples), earlier and earlier.state)
     report = partial(_report, log, spec.recipe.epochs)
     for epoch in earlier.state.history if earlier else ():  # the log of that run is gone
         report(epoch)
@@ -214,7 +294,8 @@ def train_round(
             history = train(
                 model, masks, samples, noisy, true, spec.recipe, objective,
                 generator=generator, report=report,
-                start=earlier and earlier.state, keep=keep,
+                start=earlier and earlier.state, keep=lambda s: keep(passage.with_it(s)),
+                stepped=partial(passage.watch, model) if passage.step else None,
             )  # fmt: skip
         except Divergence as error:
             raise Divergence(f"{spec.chain}, round {spec.round}: {error}") from None
@@ -223,7 +304,7 @@ def train_round(
         if data.device.type == "cuda":
             torch.cuda.synchronize(data.device)
     computed = len(samples) * spec.recipe.epochs * step_macs + teacher_macs
-    return Trained(history, whole(meter.reading), runs, computed)
+    return Trained(history, whole(meter.reading), runs, computed, passage.state)
 
 
 def _report(log: Log, epochs: int, epoch: Epoch) -> None:
@@ -235,18 +316,26 @@ def _report(log: Log, epochs: int, epoch: Epoch) -> None:
     )
 
 
-def evaluate(spec: RoundSpec, data: Data, model: nn.Module) -> dict[str, Score]:
-    """Accuracies and losses after the last epoch. Raises Divergence for one that is no number."""
+def evaluate(spec: RoundSpec, data: Data, begin: Start) -> tuple[dict[str, Score], Diagnostics]:
+    """Accuracies and losses after the last epoch, and what else the same passes tell.
+
+    Raises Divergence for a loss that is no number.
+    """
     labels, true, on_device = data.labels, data.true_labels, data.on_device
+    activity = Activity()
     of = {
-        part: predict(model, data.samples(spec, part), spec.recipe)
+        part: predict(
+            begin.model, data.samples(spec, part), spec.recipe,
+            activity if part == "train" else None,
+        )
         for part in ("train", "validation", "test")
-    }
+    }  # fmt: skip
+    test_labels = on_device(data.arrays["test_labels"]).long()
     scores = {
         "train": score(of["train"], on_device(labels.train_labels)),
         "train_clean": Score() if true is None else score(of["train"], true),
         "validation": score(of["validation"], on_device(labels.validation_labels)),
-        "test": score(of["test"], on_device(data.arrays["test_labels"]).long()),
+        "test": score(of["test"], test_labels),
     }
     wrong = [
         part.replace("_clean", " (true labels)")
@@ -260,7 +349,18 @@ def evaluate(spec: RoundSpec, data: Data, model: nn.Module) -> dict[str, Score]:
             f"no numbers ({', '.join(wrong)}), at learning rate "
             f"{spec.recipe.learning_rate_at(last):g}. {what_may_help(spec.recipe)}"
         )
-    return scores
+    first = dict(new_network(spec, data.facts).named_parameters())
+    diagnostics = Diagnostics(
+        learning_distance(dict(begin.model.named_parameters()), first, begin.masks),
+        activity.entropy(),
+        calibration_error(of["test"], test_labels),
+        top_accuracy(of["test"], test_labels),
+        tuple(
+            Layer(name, int(mask.sum()), mask.numel(), live_units(mask), len(mask))
+            for name, mask in begin.masks.items()
+        ),
+    )
+    return scores, diagnostics
 
 
 def record(
@@ -276,7 +376,10 @@ def record(
     kept, total = sparsity.counts(begin.masks)
     images = len(data.labels.train_index)
     digest = write_checkpoint(
-        layout.data_of(output), _arrays(begin.model.state_dict()), _arrays(begin.masks)
+        layout.data_of(output),
+        _arrays(begin.model.state_dict()),
+        _arrays(begin.masks),
+        _arrays(trained.early),
     )
     return RoundMetrics(
         spec=spec,

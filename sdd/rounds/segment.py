@@ -74,7 +74,9 @@ def run(
 def _go_ahead(job: "Job", spec: RoundSpec, inputs: Inputs, ahead: int, log: Path) -> None:
     """Trains the rounds after that of `spec`; whatever fails is left to the job of that round."""
     for _ in range(1, ahead):
-        inputs, spec = replace(inputs, parent=job.aside.metrics(spec.round)), spec.next()
+        if spec.next().parent == spec.round:
+            inputs = replace(inputs, parent=job.aside.metrics(spec.round))
+        spec = spec.next()
         if _end(spec, inputs) is not None:
             return
         try:
@@ -233,6 +235,7 @@ def _leave_out(
         energy=replace(before.energy, energy_kwh=0.0, co2_g=0.0, method="nothing trained"),
         weights_sha256=write_checkpoint(layout.data_of(path), {}, {}),
         instruction_set=None,
+        diagnostics=None,
     )
     write_metrics(path, metrics)
     log.write_text(summary(metrics) + "\n", "utf-8")

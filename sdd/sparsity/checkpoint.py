@@ -24,13 +24,20 @@ FEW = 1 / 32
 Arrays = dict[str, np.ndarray]
 
 
+EARLY = "early/"  # before the names of weights that later rounds go back to
+
+
 def write_checkpoint(
-    path: Path, state: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray]
+    path: Path,
+    state: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
+    early: Mapping[str, np.ndarray] | None = None,
 ) -> str:
     """Writes a round and returns the file's sha256.
 
     `state` is the model's whole state by name; `masks` holds a boolean array, true where kept,
-    for every prunable entry of it. Pruned entries of `state` must be zero.
+    for every prunable entry of it. Pruned entries of `state` must be zero. `early` is the state
+    that later rounds go back to, where they go back to one within this round's training.
     """
     tensors: Arrays = {}
     for name, value in state.items():
@@ -45,6 +52,7 @@ def write_checkpoint(
                 tensors[f"{name}.positions"] = np.flatnonzero(mask).astype(np.uint32)
             else:
                 tensors[f"{name}.bitmap"] = np.packbits(mask)
+    tensors |= {f"{EARLY}{name}": np.ascontiguousarray(v) for name, v in (early or {}).items()}
     shapes = {name: mask.shape for name, mask in masks.items()}
     # One metadata key only: safetensors does not keep the order of several.
     metadata = {"sdd": json.dumps({"format": FORMAT, "prunable": shapes}, sort_keys=True)}
@@ -60,21 +68,10 @@ def read_checkpoint(path: Path, digest: str) -> tuple[Arrays, Arrays]:
     Raises CheckpointError when the file is missing, is not the one whose sha256 is `digest`, or
     has another format.
     """
-    repair = f"Delete {path.with_name(layout.METRICS)} and run snakemake again to train that round."
-    if not path.exists():
-        raise CheckpointError(f"{path} is missing. {repair}")
-    if sha256(path) != digest:
-        raise CheckpointError(f"{path} is not the file that its metrics.json describes. {repair}")
-    try:
-        with safe_open(path, "numpy") as file:
-            header = json.loads((file.metadata() or {}).get("sdd", "{}"))
-            if header.get("format") != FORMAT:
-                raise CheckpointError(f"{path} is not in the format {FORMAT}. {repair}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} cannot be read ({error}). {repair}") from None
+    tensors, prunable = _read(path, digest)
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(EARLY)}
     masks: Arrays = {}
-    for name, shape in header["prunable"].items():
+    for name, shape in prunable.items():
         if name in tensors:
             masks[name] = np.ones(shape, bool)
             continue
@@ -88,3 +85,27 @@ def read_checkpoint(path: Path, digest: str) -> tuple[Arrays, Arrays]:
         tensors[name] = np.zeros(shape, values.dtype)
         tensors[name][masks[name]] = values
     return tensors, masks
+
+
+def read_early(path: Path, digest: str) -> Arrays:
+    """The state within a round's training that later rounds go back to; errors as above."""
+    tensors, _ = _read(path, digest)
+    return {n.removeprefix(EARLY): value for n, value in tensors.items() if n.startswith(EARLY)}
+
+
+def _read(path: Path, digest: str) -> tuple[Arrays, dict[str, list[int]]]:
+    """All that is in the file, and the shapes of the prunable weights."""
+    repair = f"Delete {path.with_name(layout.METRICS)} and run snakemake again to train that round."
+    if not path.exists():
+        raise CheckpointError(f"{path} is missing. {repair}")
+    if sha256(path) != digest:
+        raise CheckpointError(f"{path} is not the file that its metrics.json describes. {repair}")
+    try:
+        with safe_open(path, "numpy") as file:
+            header = json.loads((file.metadata() or {}).get("sdd", "{}"))
+            if header.get("format") != FORMAT:
+                raise CheckpointError(f"{path} is not in the format {FORMAT}. {repair}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} cannot be read ({error}). {repair}") from None
+    return tensors, header["prunable"]

@@ -166,8 +166,9 @@ def parked_decay(recipe: Recipe, samples: int) -> float:
     """The factor by which a round on `samples` images scales weights that get no gradient.
 
     AdamW takes the share rate * decay of a weight w off in every step. SGD's momentum m takes
-    part: m <- momentum * m + decay * w, then w <- w - rate * m, from w = 1 and m = 0. Both are
-    linear, so that one factor holds for every weight.
+    part: m <- momentum * m + decay * w, then w <- w - rate * m, from w = 1 and m = 0; with
+    Nesterov's w <- w - rate * (decay * w + momentum * m). All are linear, so that one factor holds
+    for every weight.
     """
     weight, momentum = 1.0, 0.0
     for epoch in range(recipe.epochs):
@@ -176,8 +177,10 @@ def parked_decay(recipe: Recipe, samples: int) -> float:
             if recipe.optimizer == "adamw":
                 weight -= rate * recipe.weight_decay * weight
             else:
-                momentum = recipe.momentum * momentum + recipe.weight_decay * weight
-                weight -= rate * momentum
+                gradient = recipe.weight_decay * weight
+                momentum = recipe.momentum * momentum + gradient
+                ahead = gradient + recipe.momentum * momentum
+                weight -= rate * (ahead if recipe.nesterov else momentum)
     return weight
 
 

@@ -2,7 +2,8 @@
 
 Biases, norms, position embeddings and class tokens are never pruned. Exactly
 round(fraction * remaining) weights go, those with the lowest scores first; among equal scores the
-one that comes first in the model goes first.
+one that comes first in the model goes first. Layers that a study keeps count among the remaining
+weights and lose none, so that the others lose more, as long as they have any.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from sdd.base.errors import StudyError
+from sdd.base.names import listed
 from sdd.study.settings import Pruning
 
 Masks = dict[str, Tensor]
@@ -30,22 +33,46 @@ def dense_masks(model: nn.Module) -> Masks:
     return {name: torch.ones_like(w, dtype=torch.bool) for name, w in prunable(model).items()}
 
 
-def prune(scores: Scores, masks: Masks, pruning: Pruning) -> Masks:
-    """The masks of the next round; `masks` stay as they are."""
+def prune(scores: Scores, masks: Masks, pruning: Pruning, times: int = 1) -> Masks:
+    """The masks of the next round, or of so many `times` later; `masks` stay as they are.
+
+    Raises StudyError for a layer in `pruning.keep` that is not there.
+    """
+    spared = _spared(masks, pruning.keep)
     if pruning.scope == "layer":
         return {
-            name: _prune({name: scores[name]}, {name: mask}, pruning.fraction)[name]
+            name: mask
+            if name in spared
+            else _prune(scores, {name: mask}, spared, pruning.fraction, times)[name]
             for name, mask in masks.items()
         }
-    return _prune(scores, masks, pruning.fraction)
+    return _prune(scores, masks, spared, pruning.fraction, times)
 
 
-def _prune(scores: Scores, masks: Masks, fraction: float) -> Masks:
-    kept = torch.cat([mask.flatten() for mask in masks.values()]).nonzero().squeeze(1)
-    ranked = torch.cat([scores[name].flatten() for name in masks])[kept]
-    count = round(fraction * len(kept))
-    pruned = kept[torch.sort(ranked, stable=True).indices[:count]]
+def _spared(masks: Masks, keep: tuple[str, ...]) -> set[str]:
+    """The names of the weights that are never pruned."""
+    layers = [name.removesuffix(".weight") for name in masks]
+    places = {"first": layers[0], "last": layers[-1]}
+    spared = {places.get(name, name) for name in keep}
+    if unknown := sorted(spared - set(layers)):
+        raise StudyError(
+            f"pruning.keep: there is no layer {unknown[0]!r} that could be pruned. There are: "
+            f"first, last, {listed(layers)}."
+        )
+    return {f"{layer}.weight" for layer in spared}
+
+
+def _prune(scores: Scores, masks: Masks, spared: set[str], fraction: float, times: int) -> Masks:
     flat = torch.cat([mask.flatten() for mask in masks.values()])
+    free = flat.clone()
+    if spared:
+        free &= torch.cat([torch.full_like(m, n not in spared).flatten() for n, m in masks.items()])
+    candidates = free.nonzero().squeeze(1)
+    ranked = torch.cat([scores[name].flatten() for name in masks])[candidates]
+    before = left = int(flat.sum())
+    for _ in range(times):
+        left -= round(fraction * left)
+    pruned = candidates[torch.sort(ranked, stable=True).indices[: before - left]]
     flat[pruned] = False
     parts = flat.split([mask.numel() for mask in masks.values()])
     return {

@@ -12,7 +12,7 @@ from sdd.study.specs import RoundSpec
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    common.files(parser, "dataset", "labels", "parent", "teacher", "teacher_logits")
+    common.files(parser, "dataset", "labels", "parent", "teacher", "teacher_logits", "origin")
     common.device(parser)
     parser.add_argument("--state", type=Path, help="folder of what unfinished trainings go on from")
     parser.add_argument("--ahead", type=int, default=1, help="rounds to train, this one included")
@@ -20,7 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    inputs = Inputs(args.dataset, args.labels, args.parent, args.teacher, args.teacher_logits)
+    inputs = Inputs(
+        args.dataset, args.labels, args.parent, args.teacher, args.teacher_logits, args.origin
+    )
     with Lease(args.device, args.sharing) as lease:
         metrics = segment.run(
             RoundSpec.from_dict(args.spec),

@@ -7,7 +7,14 @@ from sdd.data.datasets import Dataset
 from sdd.data.settings import LabelsSpec, Noise, Validation
 from sdd.models import names as models
 from sdd.study.methods import DENSE
-from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
+from sdd.study.settings import (
+    Distillation,
+    EarlyStopping,
+    FineTuning,
+    Pruning,
+    Recipe,
+    Rewinding,
+)
 from sdd.study.specs import RoundSpec, TeacherSpec
 
 
@@ -31,6 +38,8 @@ class Chain:
     early_stopping: EarlyStopping | None = None  # the rule, where it really ends chains
     build: str | None = None  # module:function of a model of the user's own
     validation: Validation = field(default_factory=Validation)
+    rewinding: Rewinding | None = None  # where its weights go back to, if not to the first ones
+    fine_tuning: FineTuning | None = None  # how its rounds are trained, if not as the dense one
 
     @property
     def path(self) -> str:
@@ -57,15 +66,20 @@ class Chain:
         """What its labels are, but for the code that makes them."""
         return LabelsSpec(self.noise, self.validation, self.seed, self.data.subset, self.dataset)
 
+    def recipe_of(self, round: int) -> Recipe:
+        return self.fine_tuning.of(self.recipe) if self.fine_tuning and round else self.recipe
+
     def spec(self, round: int) -> RoundSpec:
         """What the training of `round` depends on beside its input files and its code."""
-        retrained = round > 0
+        retrained, recipe = round > 0, self.recipe_of(round)
         return RoundSpec(
             chain=self.path,
             round=round,
             model=self.model,
             build=self.build,
-            recipe=self.recipe,
+            recipe=recipe,
+            dense_recipe=None if recipe == self.recipe else self.recipe,
+            rewinding=self.rewinding,
             seed=self.seed,
             pruning=self.pruning if retrained else None,
             retraining=self.retraining if retrained else None,

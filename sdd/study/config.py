@@ -24,8 +24,16 @@ from sdd.data.datasets import DATASETS, human_kinds
 from sdd.data.noise_kinds import KINDS
 from sdd.data.settings import Validation
 from sdd.models import names
-from sdd.study.methods import RETRAININGS, SELECTIONS, TEACHERS
-from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe, Temperature
+from sdd.study.methods import CRITERIA, RETRAININGS, SELECTIONS, TEACHERS
+from sdd.study.settings import (
+    Distillation,
+    EarlyStopping,
+    FineTuning,
+    Pruning,
+    Recipe,
+    Rewinding,
+    Temperature,
+)
 
 NAME = "^[a-z0-9][a-z0-9_-]{0,79}$"  # of studies and experiments: they become folders
 _KINDS = "; ".join(f"{name} ({kind.meaning})" for name, kind in KINDS.items())
@@ -108,6 +116,23 @@ class Experiment:
     )
     seeds: tuple[Seed, ...] = setting(
         f"Seeds of this experiment, 0 to {2**63 - 1:,}. Default, the study's.", ()
+    )
+    criterion: tuple[str, ...] = axis(
+        f"What ranks the weights: {', '.join(CRITERIA)}; one, or a list. Default, "
+        "pruning.criterion.",
+        (),
+        enum=list(CRITERIA),
+    )
+    scope: tuple[Literal["global", "layer"], ...] = axis(
+        "Whether all layers are ranked together (global) or each by itself (layer); one, or a "
+        "list. Default, pruning.scope.",
+        (),
+    )
+    retraining: tuple[str, ...] = axis(
+        f"What a round starts from: {', '.join(RETRAININGS)}; one, or a list. Default, the "
+        "study's.",
+        (),
+        enum=list(RETRAININGS),
     )
 
 
@@ -289,6 +314,12 @@ class StudyConfig:
         f"What a round starts from: {', '.join(RETRAININGS)}.",
         "learning-rate-rewinding",
         enum=list(RETRAININGS),
+    )
+    rewinding: Rewinding = setting(
+        "Where weight-rewinding goes back to, within the dense training.", Rewinding()
+    )
+    fine_tuning: FineTuning = setting(
+        "How fine-tuning trains the weights that are left.", FineTuning()
     )
     validation: Validation = setting(
         "The part of the training set held out for choosing teachers and stopping.", Validation()

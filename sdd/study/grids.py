@@ -20,7 +20,7 @@ from sdd.data.settings import Noise
 from sdd.models import names
 from sdd.study.chains import Chain, Teacher
 from sdd.study.config import MOST_CHAINS, Experiment, NoiseGrid, StudyConfig, TeacherGrid
-from sdd.study.settings import Distillation, Pruning, Recipe
+from sdd.study.settings import Distillation, Pruning, Recipe, Rewinding
 
 Grids = dict[str, tuple[Chain, ...]]
 
@@ -52,6 +52,7 @@ def _refuse_too_many(config: StudyConfig) -> None:
             experiment.dataset, noise.rate, noise.labels, experiment.model,
             experiment.weight_decay, teacher.round if teacher else (), experiment.alpha,
             experiment.temperature, experiment.seeds or config.seeds,
+            experiment.criterion, experiment.scope, experiment.retraining,
         )  # fmt: skip
         total += math.prod(max(1, len(values)) for values in lists)
         if total > MOST_CHAINS:
@@ -79,11 +80,16 @@ def _chains(
         teacher.round if teacher else [None],
         experiment.alpha or [config.distillation.alpha],
         experiment.temperature or [config.distillation.temperature],
+        _methods(experiment, config),
         experiment.seeds or config.seeds,
     )
     rule = config.early_stopping.rule if config.early_stopping.ends_chains else None
-    pruning = Pruning(config.pruning.fraction, config.pruning.scope, config.pruning.criterion)
-    for data, noise, model, weight_decay, which, alpha, temperature, seed in axes:
+    if rule and config.pruning.schedule == "one-shot":
+        raise StudyError(
+            "early_stopping.ends_chains: a one-shot chain has no rounds one after the other that "
+            "could end. Set it to false, or pruning.schedule to iterative."
+        )
+    for data, noise, model, weight_decay, which, alpha, temperature, method, seed in axes:
         own = config.models.get(model)
         if not own:
             _check_fit(key, model, data)
@@ -91,11 +97,15 @@ def _chains(
         recipe = _recipe(key, model, config.recipes)
         if weight_decay is not None:
             recipe = replace(recipe, weight_decay=weight_decay)
+        pruning, retraining = method
         chain = Chain(
-            data, noise, model, recipe, pruning, config.retraining,
+            data, noise, model, recipe, pruning, retraining,
             distillation=None, teacher=None, seed=seed,
-            objective=f"ce-wd{recipe.weight_decay:g}", early_stopping=rule,
+            objective="-".join([f"ce-wd{recipe.weight_decay:g}", *_unusual(method, config)]),
+            early_stopping=rule,
             build=own.build if own else None, validation=config.validation,
+            rewinding=_rewinding(data, recipe, retraining, config),
+            fine_tuning=config.fine_tuning if retraining == "fine-tuning" else None,
         )  # fmt: skip
         if teacher and which:
             source = _teacher_chain(key, teacher, chain, earlier)
@@ -104,9 +114,47 @@ def _chains(
                 chain,
                 distillation=setting,
                 teacher=Teacher(source, which),
-                objective=_distilled(key, source, which, recipe, setting, config),
+                objective=_distilled(key, source, which, recipe, setting, method, config),
             )
         yield chain
+
+
+Method = tuple[Pruning, str]  # how it prunes, and its retraining
+
+
+def _methods(experiment: Experiment, config: StudyConfig) -> Iterator[Method]:
+    usual = config.pruning
+    for criterion, scope, retraining in itertools.product(
+        experiment.criterion or [usual.criterion],
+        experiment.scope or [usual.scope],
+        experiment.retraining or [config.retraining],
+    ):
+        yield Pruning(usual.fraction, scope, criterion, usual.schedule, usual.keep), retraining
+
+
+def _unusual(method: Method, config: StudyConfig) -> list[str]:
+    """What of a chain's pruning and retraining is not the study's usual: parts of a path."""
+    pruning, retraining = method
+    usual = (config.pruning.criterion, config.pruning.scope, config.retraining)
+    own = (pruning.criterion, pruning.scope, retraining)
+    return [mine for mine, theirs in zip(own, usual, strict=True) if mine != theirs]
+
+
+def _rewinding(
+    data: Dataset, recipe: Recipe, retraining: str, config: StudyConfig
+) -> Rewinding | None:
+    """The point that a chain goes back to, where it has to be stored on the way."""
+    point = config.rewinding
+    if retraining != "weight-rewinding" or point == Rewinding():
+        return None
+    images, _ = data.split(config.validation.fraction)
+    last = Rewinding(epochs=recipe.epochs).step(images, recipe)
+    if point.step(images, recipe) > last:
+        raise StudyError(
+            f"rewinding: {point.epochs:,} epochs and {point.steps:,} steps are beyond the dense "
+            f"training on {data.name}, which has {last:,} steps in {recipe.epochs:,} epochs."
+        )
+    return point
 
 
 def _distilled(
@@ -115,6 +163,7 @@ def _distilled(
     which: str,
     recipe: Recipe,
     setting: Distillation,
+    method: Method,
     config: StudyConfig,
 ) -> str:
     """The name of a student's objective: its teacher, and what differs from the usual."""
@@ -127,7 +176,7 @@ def _distilled(
         parts.append(f"alpha{setting.alpha:g}")
     if setting.temperature != usual.temperature:
         parts.append(f"tau{setting.temperature:g}")
-    return "-".join(parts)
+    return "-".join([*parts, *_unusual(method, config)])
 
 
 def _noises(key: str, noise: NoiseGrid, datasets: Sequence[str]) -> list[Noise]:
@@ -198,6 +247,13 @@ def _recipe(key: str, model: str, recipes: dict[str, Recipe]) -> Recipe:
             f"recipes.{model}.milestones: {late[0]} is beyond the last epoch. Epochs count from "
             f"0, so with epochs: {recipe.epochs} a milestone is at most {recipe.epochs - 1}."
         )
+    if recipe.warmup >= recipe.epochs:
+        raise StudyError(
+            f"recipes.{model}.warmup: {recipe.warmup} epochs of {recipe.epochs} leave none at the "
+            f"learning rate itself. It is at most {recipe.epochs - 1}."
+        )
+    if recipe.nesterov and not recipe.momentum:
+        raise StudyError(f"recipes.{model}.nesterov: it needs a momentum above 0.")
     return recipe
 
 
@@ -214,6 +270,11 @@ def _teacher_chain(key: str, teacher: TeacherGrid, student: Chain, earlier: Grid
         if (c.data, c.noise, c.seed) == (student.data, student.noise, student.seed)
         and teacher.weight_decay in (None, c.recipe.weight_decay)
     ]
+    if len(same) > 1:  # the one that is pruned and retrained alike, if that tells them apart
+        alike = [
+            c for c in same if (c.pruning, c.retraining) == (student.pruning, student.retraining)
+        ]
+        same = alike or same
     if len(same) != 1:
         decay = teacher.weight_decay
         found = f"{len(same)} chains: {listed(c.objective for c in same)}" if same else "none"

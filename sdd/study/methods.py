@@ -5,13 +5,18 @@ A new one is a function in a module of its own, with the signature of its kind, 
 
 from typing import NamedTuple
 
-# weights -> scores: see sdd.sparsity.criteria. The lowest scores are pruned first.
-CRITERIA = {"magnitude": "sdd.sparsity.criteria:magnitude"}
+# evidence -> scores: see sdd.sparsity.criteria. The lowest scores are pruned first.
+CRITERIA = {
+    "magnitude": "sdd.sparsity.criteria:magnitude",
+    "gradient": "sdd.sparsity.criteria:gradient",
+    "random": "sdd.sparsity.criteria:at_random",
+}
 
 # What a new model's weights are drawn from: see sdd.models.initialisation.
 INITIALISATIONS = {
     "default": "sdd.models.initialisation:default",
     "kaiming-normal": "sdd.models.initialisation:kaiming_normal",
+    "he2022": "sdd.models.initialisation:he2022",
 }
 
 
@@ -36,4 +41,9 @@ DENSE = "dense"  # round 0, which nobody has to choose
 TEACHERS = (*SELECTIONS, DENSE)
 
 # What a round starts from, in the field's words: see sdd.rounds.retraining.
-RETRAININGS = {"learning-rate-rewinding": "sdd.rounds.retraining:learning_rate_rewinding"}
+RETRAININGS = {
+    "learning-rate-rewinding": "sdd.rounds.retraining:learning_rate_rewinding",
+    "weight-rewinding": "sdd.rounds.retraining:weight_rewinding",
+    "fine-tuning": "sdd.rounds.retraining:fine_tuning",
+    "reinitialisation": "sdd.rounds.retraining:reinitialisation",
+}

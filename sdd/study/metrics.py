@@ -52,6 +52,29 @@ class Hashes:
     parent: str | None = None
     teacher: str | None = None
     teacher_logits: str | None = None
+    origin: str | None = None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A prunable layer after a round, by the name of its weight."""
+
+    weight: str
+    kept: int
+    total: int
+    live_units: int  # with an incoming weight left
+    units: int
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What a round is like, beside how right it is: see sdd.training.diagnostics."""
+
+    learning_distance: float  # l2, of what is not pruned, from the chain's first weights
+    entropy: float | None  # bits, of the units in front of ReLUs and GELUs, on training images
+    calibration_error: float  # percent, on the test images
+    top5_accuracy: float | None  # percent, on the test images; only of more than ten classes
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
@@ -85,6 +108,8 @@ class RoundMetrics:
     weights_sha256: str
     # Whose roundings the bits have: None in metrics from before it was written down.
     instruction_set: str | None = None
+    # None in metrics from before they were taken, and of a round that was not trained.
+    diagnostics: Diagnostics | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self) | {"spec": self.spec.to_dict()}

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
 
 from sdd.base.fields import STRICT, ProperShare, Share, WeightDecay, setting
 from sdd.base.records import to_dict
@@ -61,9 +61,18 @@ class Recipe:
     )
     initialisation: str = setting(
         f"What the first weights are drawn from: {', '.join(INITIALISATIONS)} (default: as torch "
-        "does; kaiming-normal: convolutions from Kaiming's normal distribution, fan_out, ReLU).",
+        "does; kaiming-normal: convolutions from Kaiming's normal distribution, fan_out, ReLU; "
+        "he2022: as He et al., linear layers too, fan_in, and batch norms' scales in [0, 1)).",
         "default",
         enum=list(INITIALISATIONS),
+    )
+    nesterov: bool = setting("Whether sgd's momentum is Nesterov's; adamw does not use it.", False)
+    warmup: Annotated[int, Ge(0), Le(10**6)] = setting(
+        "Epochs, 0 to 1,000,000, in which the learning rate rises evenly to the schedule's.",
+        0,
+    )
+    label_smoothing: Annotated[float, Ge(0), Lt(1)] = setting(
+        "Share of each label that is spread over all classes in the training loss, in [0, 1).", 0.0
     )
 
     @property
@@ -76,7 +85,7 @@ class Recipe:
         return replace(self, **unused)
 
     def _unused(self) -> set[str]:
-        names: set[str] = set() if self.optimizer == "sgd" else {"momentum"}
+        names: set[str] = set() if self.optimizer == "sgd" else {"momentum", "nesterov"}
         return names if self.schedule == "multistep" else names | {"milestones", "factor"}
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +95,10 @@ class Recipe:
 
     def learning_rate_at(self, epoch: int) -> float:
         """The learning rate of `epoch` (from 0); every round starts again at epoch 0."""
+        rise = (epoch + 1) / (self.warmup + 1)
+        return self._scheduled(epoch) * min(1.0, rise)
+
+    def _scheduled(self, epoch: int) -> float:
         if self.schedule == "multistep":
             return self.learning_rate * self.factor ** sum(epoch >= m for m in self.milestones)
         if self.schedule == "cosine":
@@ -105,8 +118,61 @@ class Pruning:
         "global",
     )
     criterion: str = setting(
-        f"What ranks the weights: {', '.join(CRITERIA)}.", "magnitude", enum=list(CRITERIA)
+        f"What ranks the weights: {', '.join(CRITERIA)} (gradient: |weight x gradient of the loss| "
+        "on a batch of training images).",
+        "magnitude",
+        enum=list(CRITERIA),
     )
+    schedule: Literal["iterative", "one-shot"] = setting(
+        "iterative (each round prunes the one before), or one-shot (each prunes the dense model, "
+        "down to the sparsity that it would have).",
+        "iterative",
+    )
+    keep: tuple[Annotated[str, MaxLen(200)], ...] = setting(
+        "Layers that are never pruned: first, last, or a layer's name, such as layer1.0.conv1. "
+        "Their weights count in fraction, which the others bear.",
+        (),
+        uniqueItems=True,
+    )
+
+
+@dataclass(frozen=True)
+class Rewinding:
+    """Where weight rewinding goes back to: so many epochs and steps into the dense training."""
+
+    __pydantic_config__ = STRICT
+
+    epochs: Annotated[int, Ge(0), Le(10**6)] = setting("Whole epochs, 0 to 1,000,000.", 0)
+    steps: Annotated[int, Ge(0), Le(10**9)] = setting(
+        "Steps (batches) after these epochs, 0 to 1,000,000,000. 0 of both: the first weights.", 0
+    )
+
+    def step(self, images: int, recipe: Recipe) -> int:
+        """How many steps of a training on so many images that are; 0 for the first weights."""
+        return self.epochs * math.ceil(images / recipe.batch_size) + self.steps
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How fine-tuning trains the weights that are left, where that is not as the dense model."""
+
+    __pydantic_config__ = STRICT
+
+    learning_rate: Annotated[float, Gt(0), Le(1000)] | None = setting(
+        "Constant learning rate, above 0, at most 1,000; null: the last of the recipe's schedule.",
+        None,
+    )
+    epochs: Annotated[int, Ge(1), Le(10**6)] | None = setting(
+        "Epochs of a round, 1 to 1,000,000; null: the recipe's.", None
+    )
+
+    def of(self, recipe: Recipe) -> Recipe:
+        """The recipe of the rounds after the dense one."""
+        rate = self.learning_rate or recipe.learning_rate_at(recipe.epochs - 1)
+        return replace(
+            recipe, learning_rate=rate, epochs=self.epochs or recipe.epochs,
+            schedule="constant", warmup=0,
+        ).used  # fmt: skip
 
 
 # Beyond, the loss is no longer what equation (1) says: see sdd.training.distillation.

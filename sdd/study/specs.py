@@ -10,7 +10,7 @@ from typing import Any
 
 from sdd.base.records import from_dict, to_dict
 from sdd.data.settings import LabelsSpec
-from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe
+from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe, Rewinding
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class RoundSpec:
     labels: LabelsSpec | None = None  # None where any labels and data set will do
     teacher: TeacherSpec | None = None
     code: str | None = None
+    dense_recipe: Recipe | None = None  # of round 0, where this round has another
+    rewinding: Rewinding | None = None  # where weights go back to, if not to the first ones
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RoundSpec":
@@ -49,22 +51,34 @@ class RoundSpec:
 
     def to_dict(self) -> dict[str, Any]:
         values = to_dict(self) | {"recipe": self.recipe.to_dict()}
+        if self.dense_recipe:
+            values["dense_recipe"] = self.dense_recipe.to_dict()
         if self.labels:
             values["labels"] = self.labels.to_dict()
         return {key: value for key, value in values.items() if value is not None}
+
+    @property
+    def parent(self) -> int | None:
+        """The round that this one prunes; None for the dense one."""
+        if self.pruning is None:
+            return None
+        return 0 if self.pruning.schedule == "one-shot" else self.round - 1
 
     def next(self) -> "RoundSpec":
         """Of the round after it, which is not the dense one's."""
         return replace(self, round=self.round + 1)
 
     def follows(self, before: "RoundSpec") -> list[str]:
-        """The keys that keep `before` from being the spec of the round before this one.
+        """The keys that keep `before` from being the spec of the round that this one prunes.
 
         The code may differ: the workflow has compared it, if it was asked to.
         """
-        expected = replace(self, round=self.round - 1)
-        if self.round == 1:  # the dense round knows nothing of pruning
-            expected = replace(expected, pruning=None, retraining=None, early_stopping=None)
+        expected = replace(self, round=self.parent or 0)
+        if self.parent == 0:  # the dense round knows nothing of pruning
+            expected = replace(
+                expected, recipe=self.dense_recipe or self.recipe, dense_recipe=None,
+                pruning=None, retraining=None, early_stopping=None,
+            )  # fmt: skip
         mine, its = (replace(spec, code=None).to_dict() for spec in (expected, before))
         return [key for key in {**mine, **its} if mine.get(key) != its.get(key)]
 

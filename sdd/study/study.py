@@ -21,8 +21,8 @@ from sdd.study.specs import RoundSpec, SelectionSpec, TeacherLogitsSpec
 
 # What collecting depends on: the keys that decide which chains exist and how they are called.
 CHAIN_KEYS = (
-    "study", "seeds", "experiments", "models", "recipes", "pruning", "retraining", "validation",
-    "distillation",
+    "study", "seeds", "experiments", "models", "recipes", "pruning", "retraining", "rewinding",
+    "fine_tuning", "validation", "distillation",
 )  # fmt: skip
 
 

@@ -31,11 +31,15 @@ class Targets:
         return Targets(self.weight.index_select(0, index), self.wanted.index_select(0, index))
 
 
-def targets(teacher: Tensor, labels: Tensor, setting: Distillation) -> Targets:
-    """From the teacher's logits [n, classes] and the noisy labels [n]."""
+def targets(
+    teacher: Tensor, labels: Tensor, setting: Distillation, smoothing: float = 0.0
+) -> Targets:
+    """From the teacher's logits [n, classes] and the noisy labels [n], a share of them spread."""
     softened = torch.log_softmax(teacher.to(PRECISION) / setting.temperature, dim=1)
     soft = setting.alpha * setting.temperature**2 * softened.exp()
     hard = (1 - setting.alpha) * F.one_hot(labels, teacher.shape[1]).to(PRECISION)
+    if smoothing:
+        hard = (1 - smoothing) * hard + smoothing * (1 - setting.alpha) / teacher.shape[1]
     return Targets(
         torch.stack([hard, soft], 1), torch.stack([torch.zeros_like(softened), softened], 1)
     )

@@ -1,11 +1,14 @@
 """What a model answers, and how right it is."""
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdd.study.metrics import Score
 from sdd.study.settings import Recipe
+from sdd.training.diagnostics import Activity
 from sdd.training.samples import Samples
 
 
@@ -20,12 +23,21 @@ def forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, samples: Samples, recipe: Recipe) -> Tensor:
-    """Logits [n, classes] of all samples in order, in evaluation mode and without augmentation."""
+def predict(
+    model: nn.Module, samples: Samples, recipe: Recipe, activity: Activity | None = None
+) -> Tensor:
+    """Logits [n, classes] of all samples in order, in evaluation mode and without augmentation.
+
+    `activity`, if given, watches.
+    """
     model.eval()
-    return torch.cat(
-        [forward(model, samples.normalise(images), recipe) for images in samples.batches()]
-    )
+    logits = []
+    with activity or nullcontext():
+        for images in samples.batches():
+            if activity:
+                activity.begin()
+            logits.append(forward(model, samples.normalise(images), recipe))
+    return torch.cat(logits)
 
 
 def score(logits: Tensor, labels: Tensor) -> Score:

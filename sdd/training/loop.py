@@ -28,9 +28,11 @@ class State:
     tensors: dict[str, Tensor]  # weights, buffers, optimizer and random generators; copies
 
 
-def cross_entropy(labels: Tensor) -> Objective:
-    """The plain objective: cross-entropy with the noisy `labels` [n]."""
-    return lambda logits, batch: F.cross_entropy(logits, labels.index_select(0, batch.index))
+def cross_entropy(labels: Tensor, smoothing: float = 0.0) -> Objective:
+    """The plain objective: cross-entropy with the noisy `labels` [n], a share of them spread."""
+    return lambda logits, batch: F.cross_entropy(
+        logits, labels.index_select(0, batch.index), label_smoothing=smoothing
+    )
 
 
 def train(
@@ -46,6 +48,7 @@ def train(
     report: Callable[[Epoch], None],
     start: State | None = None,
     keep: Callable[[State], None] | None = None,
+    stepped: Callable[[int], None] | None = None,
 ) -> tuple[Epoch, ...]:
     """Trains `model` in place by `recipe`; weights that `masks` prunes stay exactly zero.
 
@@ -54,6 +57,7 @@ def train(
     dropout's comes from `generator`, on the CPU, so that batches do not depend on the device.
     `report` is called after every epoch, and `keep` with the state between two; a training that
     gets such a state as `start` goes on from there, and ends with the same bits on the CPU.
+    `stepped` is called after every step, with how many there were.
     Returns all epochs. Raises Divergence, naming what left the finite numbers, when the loss, a
     weight or a statistic did.
     """
@@ -73,6 +77,7 @@ def train(
         history = start.history
     model.train()
     state = State(history, _copies(model, optimizer, generator))
+    step = len(history) * math.ceil(len(samples) / recipe.batch_size)
     for epoch in range(len(history), recipe.epochs):
         rate = recipe.learning_rate_at(epoch)
         losses, predictions, seen = [], [], []
@@ -85,6 +90,9 @@ def train(
             for weight, kept in pruned:
                 weight.grad.mul_(kept)
             optimizer.step(rate)
+            step += 1
+            if stepped:
+                stepped(step)
             losses.append(loss.detach() * len(batch.index))
             predictions.append(logits.detach())
             seen.append(batch.index)

@@ -51,6 +51,7 @@ class Optimizer:
             momentum = self._recipe.momentum
             sgd(
                 self._parameters, gradients, self._momenta if momentum else [None] * len(gradients),
-                fused=True, foreach=False, nesterov=False, maximize=False, has_sparse_grad=False,
-                momentum=momentum, dampening=0, lr=learning_rate, weight_decay=decay,
+                fused=True, foreach=False, nesterov=self._recipe.nesterov, maximize=False,
+                has_sparse_grad=False, momentum=momentum, dampening=0, lr=learning_rate,
+                weight_decay=decay,
             )  # fmt: skip

@@ -28,7 +28,10 @@ COLUMNS = [
     "weights_kept", "weights_total", "train_accuracy", "train_clean_accuracy",
     "validation_accuracy", "test_accuracy", "train_loss", "validation_loss", "test_loss",
     "ended", "epochs", "macs", "flops", "flops_computed", "seconds", "energy_kwh", "co2_g",
-    "energy_method", "device", "instruction_set", "validation_images",
+    "energy_method", "device", "instruction_set", "validation_images", "criterion", "scope",
+    "retraining", "schedule",
+    "keep", "learning_distance", "entropy", "calibration_error", "top5_accuracy",
+    "layer_sparsity", "live_units",
 ]  # fmt: skip
 # The teacher's best is round 1; early stopping left the last round of each chain untrained.
 VALIDATION = [70.0, 80.0, None]

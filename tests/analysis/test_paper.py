@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sdd.analysis.paper import TABLE_1, TABLE_2, VANILLA, paper_flops, read_off
+from sdd.analysis.paper import TABLE_1, TABLE_2, VANILLA, Method, paper_flops, read_off
 
 
 @pytest.mark.parametrize("table", [TABLE_1, TABLE_2])
@@ -30,7 +30,7 @@ def test_printed_co2_is_proportional_to_trainings():
     ],
 )
 def test_published_points_are_of_the_same_noise(dataset, noise, points):
-    assert len(list(read_off(dataset, noise, "vit"))) == points
+    assert len(list(read_off(dataset, noise, "vit", Method()))) == points
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,28 @@ def test_published_points_are_of_the_same_noise(dataset, noise, points):
     ],
 )
 def test_printed_rows_stand_beside_what_they_may_have_been(dataset, noise, model, accuracy):
-    row = TABLE_2.beside(dataset, noise, model, VANILLA)
+    row = TABLE_2.beside(dataset, noise, model, VANILLA, Method())
     found = row["paper_test_accuracy_mean"]
     assert math.isnan(found) if accuracy is None else found == accuracy
+    rewound = Method(retraining="weight-rewinding")
+    other = TABLE_2.beside(dataset, noise, model, VANILLA, rewound)
+    assert math.isnan(other["paper_test_accuracy_mean"])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "noise", "method", "points"),
+    [
+        ("mnist", "lenet-300-100", "symmetric-all-0.2", {"keep": "last"}, 1),
+        ("mnist", "lenet-300-100", "symmetric-all-0.2", {}, 0),
+        ("mnist", "lenet-300-100", "symmetric-0.2", {"keep": "last"}, 0),
+        ("cifar10", "resnet18", "symmetric-all-0.2", {}, 1),
+        ("cifar10", "resnet18", "symmetric-all-0.2", {"criterion": "random"}, 0),
+        ("cifar10", "resnet18", "symmetric-all-0.2", {"schedule": "one-shot"}, 0),
+    ],
+)
+def test_the_points_of_he_et_al_are_of_rewound_weights_and_their_noise(
+    dataset, model, noise, method, points
+):
+    rewound = Method(retraining="weight-rewinding", **method)
+    assert len(list(read_off(dataset, noise, model, rewound))) == points
+    assert not list(read_off(dataset, noise, model, Method(**method)))

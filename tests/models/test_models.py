@@ -26,9 +26,17 @@ FACTS = [
     ("vgg-5-5", 3, 32, 100, 7_225_092, 7_219_040, 69.5),
     ("vgg-5-5-averaged", 3, 32, 10, 4_967_082, 4_961_120, 67.2),
     ("vgg-5-5-averaged", 3, 32, 100, 7_225_092, 7_219_040, 69.5),
+    ("mlp-300-100", 1, 28, 10, 266_610, 266_200, 0.2662),
+    ("mlp-20-5", 1, 8, 4, 1429, 1400, 0.0014),
+    ("resnet18-64", 3, 32, 10, 11_173_962, 11_164_352, 555.4),
+    ("resnet20-16", 3, 32, 10, 272_474, 270_896, 40.8),
+    ("vit-512-6", 3, 32, 10, 9_523_722, 9_466_880, 641.0),
 ]
 EACH = pytest.mark.parametrize("facts", FACTS, ids=lambda facts: f"{facts[0]}, {facts[3]} classes")
-NAMES = ["lenet-300-100", "resnet18", "resnet18-maxpool", "vit", "vgg-2-3", "vgg-2-3-averaged"]
+NAMES = [
+    "lenet-300-100", "resnet18", "resnet18-maxpool", "vit", "vgg-2-3", "vgg-2-3-averaged",
+    "mlp-7-5", "resnet18-4", "resnet20-4", "vit-64-2",
+]  # fmt: skip
 
 
 def build(name: str, channels: int = 3, size: int = 32, classes: int = 10, seed: int = 0):
@@ -97,7 +105,7 @@ def test_a_generic_pruner_finds_every_matrix(name):
     plain = (nn.Conv2d, nn.Linear, nn.BatchNorm2d, nn.LayerNorm)
     owned = {id(p) for m in model.modules() if type(m) in plain for p in m.parameters(False)}
     others = {key for key, p in model.named_parameters() if id(p) not in owned}
-    assert others == ({"cls_token", "position"} if name == "vit" else set())
+    assert others == ({"cls_token", "position"} if name.startswith("vit") else set())
 
 
 @pytest.mark.parametrize(
@@ -139,15 +147,16 @@ def test_resnet_is_torchvisions_behind_its_stem(name):
         torch.testing.assert_close(model(images), reference(images), rtol=1e-4, atol=1e-5)
 
 
-def test_attention_is_torchs_multi_head_attention():
-    attention = vit.Attention().eval()
-    reference = nn.MultiheadAttention(vit.DIM, vit.HEADS, batch_first=True).eval()
+@pytest.mark.parametrize("dim", [64, 192, 512])
+def test_attention_is_torchs_multi_head_attention(dim):
+    attention = vit.Attention(dim).eval()
+    reference = nn.MultiheadAttention(dim, dim // 64, batch_first=True).eval()
     with torch.inference_mode():
         reference.in_proj_weight.copy_(attention.qkv.weight)
         reference.in_proj_bias.zero_()
         reference.out_proj.weight.copy_(attention.out.weight)
         reference.out_proj.bias.copy_(attention.out.bias)
-        x = torch.randn(2, 65, vit.DIM)
+        x = torch.randn(2, 65, dim)
         expected, _ = reference(x, x, x)
         torch.testing.assert_close(attention(x), expected, rtol=1e-4, atol=1e-5)
 
@@ -173,6 +182,33 @@ def test_vit_drops_out_in_training_only():
         assert not torch.equal(model(image), model(image))
     rates = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
     assert rates == [0.1] * (1 + 3 * vit.DEPTH)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vit-100-6", "heads have 64 dimensions: take a multiple of that instead of 100"),
+        ("vit-64-1001", "1001 layers, and 1000 is the limit"),
+        ("vit-8256-1", "8256 units is wider than 8192"),
+        ("resnet18-1025", "8200 units is wider than 8192"),
+        ("resnet20-999999999", "wider than 8192"),
+        ("mlp-5-8193", "wider than 8192"),
+    ],
+)  # fmt: skip
+def test_sizes_that_nobody_means_are_refused(name, message):
+    with pytest.raises(StudyError, match=message):
+        names.check(name, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "paper"), [("resnet18-64", "resnet18"), ("vit-512-6", "vit"), ("mlp-300-100", None)]
+)
+def test_the_sizes_of_the_paper_give_its_models(name, paper):
+    """The same seed draws the same weights, by the same names."""
+    images = {"channels": 1, "size": 28} if paper is None else {}
+    one, other = build(name, **images), build(paper or "lenet-300-100", **images)
+    assert one.state_dict().keys() == other.state_dict().keys()
+    assert all(torch.equal(v, other.state_dict()[k]) for k, v in one.state_dict().items())
 
 
 def test_vit_needs_whole_patches():

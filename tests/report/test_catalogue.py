@@ -43,7 +43,12 @@ def shown(config) -> tuple[list[str], list[str]]:
 def test_the_embedded_study_shows_all_but_what_is_of_ended_chains(embedded):
     tables, figures = shown(embedded)
     assert tables == [name for name in TABLES if name != "early_stopping_savings"]
-    assert figures == list(FIGURES)
+    assert figures == [name for name in FIGURES if name != "figure_methods"]
+
+
+def test_methods_are_compared_where_there_are_several(config):
+    config["experiments"] = [config["experiments"][0] | {"criterion": ["magnitude", "random"]}]
+    assert "figure_methods" in shown(config)[1]
 
 
 def test_only_what_can_be_shown_is_promised(config):
@@ -52,7 +57,7 @@ def test_only_what_can_be_shown_is_promised(config):
     config["recipes"]["vgg-3-3"] = config["recipes"]["lenet-300-100"]
     config["experiments"] = [config["experiments"][0], both | {"model": "vgg-3-3"}]
     tables, figures = shown(config)
-    assert figures == ["figure1_phenomenon", "figure2_occurrence"]
+    assert figures == ["figure1_phenomenon", "figure2_occurrence", "figure_diagnostics"]
     assert tables == ["descent", "early_stopping", "claims", "teacher_selection"]
     # Figure 4 needs a setting with several weight decays, not merely the first one.
     plain = config["experiments"][0]
@@ -70,10 +75,12 @@ def test_chains_that_are_really_ended_have_one_table_and_figures_that_need_no_wh
     config["early_stopping"]["ends_chains"] = True
     assert shown(config) == (
         ["early_stopping_savings"],
-        ["figure2_occurrence", "figure_l2_ablation", "figure5_distillation"],
+        ["figure2_occurrence", "figure_l2_ablation", "figure_diagnostics", "figure5_distillation"],
     )
     config["experiments"] = config["experiments"][:1]
-    assert shown(config) == (["early_stopping_savings"], ["figure2_occurrence"])
+    assert shown(config) == (
+        ["early_stopping_savings"], ["figure2_occurrence", "figure_diagnostics"],
+    )  # fmt: skip
 
 
 def test_a_short_chain_has_no_weights_to_show(config):

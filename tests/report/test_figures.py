@@ -225,7 +225,7 @@ def test_a_network_that_never_interpolates_has_no_end_of_interpolation():
 def test_published_points_stand_beside_the_same_setting():
     figure = draw("figure2_occurrence", study(), RULE)
     marked = {a.get_title() for a in figure.axes if lines(a, HE)}
-    assert marked == {"resnet18, cifar10"}
+    assert marked == {"resnet18, cifar10\nweight rewinding"}
 
 
 def test_the_teachers_own_curve_is_shown_if_it_is_another_model():
@@ -271,13 +271,15 @@ def test_a_short_chain_and_one_that_ended_early():
             draw(name, rounds, RULE).draw_without_rendering()
 
 
-@pytest.mark.parametrize("name", ["figure3_l2", "figure5_distillation", "figure_l2_ablation"])
+@pytest.mark.parametrize(
+    "name", ["figure3_l2", "figure5_distillation", "figure_l2_ablation", "figure_methods"]
+)
 def test_nothing_to_show(name):
     with pytest.raises(ValueError, match=name):
         draw(name, chain(), RULE)
 
 
-@pytest.mark.parametrize("name", ["figure1_phenomenon", "figure2_occurrence"])
+@pytest.mark.parametrize("name", ["figure1_phenomenon", "figure2_occurrence", "figure_diagnostics"])
 def test_nothing_to_show_without_a_plain_chain(name):
     students = study()
     with pytest.raises(ValueError, match=name):
@@ -329,11 +331,10 @@ def test_titles_say_where_the_noise_is_unknown():
     assert "labels as given, true rate unknown" in texts and "40 % symmetric noise" in texts
 
 
-def test_the_papers_points_are_not_drawn_over_a_subset():
+def test_the_points_of_others_are_not_drawn_over_a_subset():
+    setting = {"noise": "symmetric-all-0.2", "model": "resnet18", "retraining": "weight-rewinding"}
     whole, part = (
-        draw(
-            "figure2_occurrence", chain(dataset=name, noise="symmetric-0.2", model="resnet18"), RULE
-        )
+        draw("figure2_occurrence", chain(dataset=name, **setting), RULE)
         for name in ("cifar10", "cifar10-5000")
     )
     drawn = [

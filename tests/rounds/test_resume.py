@@ -14,14 +14,13 @@ from conftest import ROOT
 from safetensors.torch import save
 from test_round import RECIPE, run
 from torch import nn
-from toy import ADAMW, SGD, problem
+from toy import ADAMW, SGD, by_magnitude, problem
 
 from sdd.base.files import canonical
 from sdd.machine.reading import EnergyReading
 from sdd.rounds import round as one_round
 from sdd.rounds.resume import Kept, Sidecar
 from sdd.sparsity import masks as sparsity
-from sdd.sparsity.criteria import magnitude
 from sdd.study.settings import Pruning
 from sdd.study.specs import RoundSpec
 from sdd.training.loop import cross_entropy, train
@@ -41,7 +40,7 @@ def fit(recipe, start=None):
     samples, labels, true = problem()
     model, states = network(), []
     masks = sparsity.prune(
-        magnitude(sparsity.prunable(model)), sparsity.dense_masks(model), Pruning(0.5)
+        by_magnitude(sparsity.prunable(model)), sparsity.dense_masks(model), Pruning(0.5)
     )
     sparsity.apply(sparsity.prunable(model), masks)
     torch.manual_seed(5)

@@ -18,14 +18,18 @@ from sdd.rounds.inputs import Inputs
 from sdd.rounds.network import read_network
 from sdd.sparsity.checkpoint import read_checkpoint
 from sdd.study.metrics import TeacherLogitsCost, TeacherLogitsFacts, read_metrics
-from sdd.study.settings import Distillation, Pruning, Recipe
+from sdd.study.settings import Distillation, FineTuning, Pruning, Recipe, Rewinding
 from sdd.study.specs import RoundSpec, TeacherLogitsSpec
+from sdd.training.optimizer import Optimizer
 
 RECIPE = Recipe("sgd", 0.05, 1e-4, 128, 2, "multistep", momentum=0.9, milestones=(1,))
 CPU = torch.device("cpu")
 
 
-def run(data, folder, round=0, chain="c", teacher=None, teacher_logits=None, **changes):
+def run(
+    data, folder, round=0, chain="c", teacher=None, teacher_logits=None, parent=None, origin=None,
+    **changes,
+):  # fmt: skip
     spec = RoundSpec(
         chain=chain,
         round=round,
@@ -42,9 +46,10 @@ def run(data, folder, round=0, chain="c", teacher=None, teacher_logits=None, **c
         Inputs(
             dataset=data / "dataset.json",
             labels=data / "labels.json",
-            parent=folder / f"round{round - 1:02d}" / "metrics.json" if round else None,
+            parent=(parent or folder / f"round{round - 1:02d}" / "metrics.json") if round else None,
             teacher=teacher,
             teacher_logits=teacher_logits,
+            origin=origin,
         ),
         output=folder / f"round{round:02d}" / "metrics.json",
         device=CPU,
@@ -114,6 +119,15 @@ def test_metrics_say_everything(chain):
     assert stored.noise_rate == 0.4
     assert stored.train_clean.accuracy > stored.train.accuracy
     assert len(stored.history) == 2
+    found = stored.diagnostics
+    assert (
+        0 < found.entropy < 1 and 0 < found.calibration_error < 100 and found.learning_distance > 1
+    )
+    assert found.top5_accuracy is None  # ten classes
+    assert sum(layer.kept for layer in found.layers) == stored.weights_kept
+    assert [(layer.weight, layer.total, layer.units) for layer in found.layers] == [
+        ("fc1.weight", 235_200, 300), ("fc2.weight", 30_000, 100), ("fc3.weight", 1000, 10),
+    ]  # fmt: skip
     energy = stored.energy
     assert energy.method and (energy.energy_kwh is None) == (energy.reason is not None)
 
@@ -311,3 +325,183 @@ def test_what_was_computed_has_a_teacher_in_the_loop_in_it(data, chain, tmp_path
     assert read_record(table, TeacherLogitsFacts).flops == 3500 * 266_200
     cost = read_record(table.with_name("cost.json"), TeacherLogitsCost)
     assert cost.seconds > 0 and cost.energy.method
+
+
+# --- Criteria, retrainings and schedules ----------------------------------------------------------
+
+STILL = replace(RECIPE, learning_rate=1e-30, weight_decay=0.0, epochs=1, milestones=())
+
+
+def state_of(folder, round, metrics):
+    path = folder / f"round{round:02d}" / "model.safetensors"
+    return read_checkpoint(path, metrics.weights_sha256)
+
+
+def trained(toys, folder, round=0, **changes):
+    """A round on toys, and its weights and masks."""
+    metrics, _ = run(toys, folder, round, **changes)
+    return metrics, *state_of(folder, round, metrics)
+
+
+def first_weights(toys, folder, **changes):
+    """What a chain's dense training starts from: after a step too short to move a weight."""
+    return trained(toys, folder, recipe=STILL, **changes)[1]
+
+
+def test_weight_rewinding_goes_back_to_the_first_weights(toys, tmp_path):
+    first = first_weights(toys, tmp_path / "first")
+    trained(toys, tmp_path)
+    _, state, masks = trained(
+        toys, tmp_path, 1, retraining="weight-rewinding", recipe=STILL, dense_recipe=RECIPE
+    )
+    for name, value in state.items():
+        kept = masks.get(name, np.ones(value.shape, bool))
+        assert np.array_equal(value, np.where(kept, first[name], 0)), name
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 0), (0, 2), (1, 1), (2, 0)])
+def test_weight_rewinding_goes_back_into_the_dense_training(toys, tmp_path, epochs, steps):
+    """To what a training that ends there has, step by step the same as the longer one."""
+    recipe = replace(RECIPE, batch_size=16, epochs=2, schedule="constant", milestones=())
+    point, origin = Rewinding(epochs, steps), tmp_path / "round00" / "metrics.json"
+    _, whole, _ = trained(toys, tmp_path, recipe=recipe, rewinding=point, model="vgg-2-2")
+    ways = []  # of the same training, its state after each step
+    with pytest.MonkeyPatch.context() as patch:
+        step = Optimizer.step
+
+        def watched(self, rate):
+            step(self, rate)
+            ways.append([p.detach().clone().numpy() for p in self._parameters])
+
+        patch.setattr(Optimizer, "step", watched)
+        _, same, _ = trained(toys, tmp_path / "plain", recipe=recipe, model="vgg-2-2")
+    assert all(np.array_equal(same[name], whole[name]) for name in same)
+    _, state, masks = trained(
+        toys, tmp_path, 1, retraining="weight-rewinding", rewinding=point, origin=origin,
+        recipe=STILL, dense_recipe=recipe, model="vgg-2-2",
+    )  # fmt: skip
+    there = ways[2 * epochs + steps - 1]  # 32 images make two steps an epoch
+    network, _ = read_network(origin, read_facts(toys / "dataset.json"), CPU)
+    for (name, _), value in zip(network.named_parameters(), there, strict=True):
+        kept = masks.get(name, np.ones(value.shape, bool))
+        assert np.array_equal(state[name], np.where(kept, value, 0)), name
+
+
+def test_a_round_that_goes_nowhere_has_no_learning_distance(toys, tmp_path):
+    metrics, _, _ = trained(toys, tmp_path, recipe=STILL)
+    assert metrics.diagnostics.learning_distance == pytest.approx(0, abs=1e-9)
+    rewound = {"retraining": "weight-rewinding", "recipe": STILL}
+    metrics, _, _ = trained(toys, tmp_path, 1, **rewound)
+    assert metrics.diagnostics.learning_distance == pytest.approx(0, abs=1e-9)
+    drawn, _, _ = trained(toys, tmp_path, 1, **rewound | {"retraining": "reinitialisation"})
+    assert drawn.diagnostics.learning_distance > 1
+
+
+def test_reinitialisation_draws_anew_in_every_round(toys, tmp_path):
+    first = first_weights(toys, tmp_path / "first")
+    trained(toys, tmp_path, recipe=STILL)
+    drawn = [first]
+    for r in (1, 2):
+        _, state, masks = trained(toys, tmp_path, r, recipe=STILL, retraining="reinitialisation")
+        assert all(not state[name][~mask].any() for name, mask in masks.items())
+        drawn.append(state)
+    for one, other in itertools.combinations(drawn, 2):
+        both = (one["fc1.weight"] != 0) & (other["fc1.weight"] != 0)
+        assert (one["fc1.weight"][both] != other["fc1.weight"][both]).mean() > 0.999
+    again = tmp_path / "again"
+    trained(toys, again, recipe=STILL)
+    _, state, _ = trained(toys, again, 1, recipe=STILL, retraining="reinitialisation")
+    assert all(np.array_equal(state[name], drawn[1][name]) for name in state)
+
+
+def test_fine_tuning_keeps_the_weights_and_takes_its_own_recipe(toys, tmp_path):
+    _, dense, _ = trained(toys, tmp_path)
+    tuned = FineTuning(learning_rate=1e-30, epochs=1).of(replace(RECIPE, weight_decay=0.0))
+    metrics, state, masks = trained(
+        toys, tmp_path, 1, retraining="fine-tuning", recipe=tuned, dense_recipe=RECIPE
+    )
+    for name, value in state.items():
+        kept = masks.get(name, np.ones(value.shape, bool))
+        assert np.array_equal(value, np.where(kept, dense[name], 0)), name
+    assert metrics.flops == 32 * 3 * metrics.macs.forward_macs
+    assert [epoch.learning_rate for epoch in metrics.history] == [1e-30]
+    with pytest.raises(CheckpointError, match="another recipe"):
+        trained(toys, tmp_path, 1, retraining="fine-tuning", recipe=tuned, dense_recipe=STILL)
+
+
+def test_a_one_shot_round_prunes_the_dense_model(toys, tmp_path):
+    dense = tmp_path / "round00" / "metrics.json"
+    _, start, _ = trained(toys, tmp_path)
+    shot = {"parent": dense, "recipe": STILL, "dense_recipe": RECIPE}
+    metrics, state, masks = trained(
+        toys, tmp_path, 3, pruning=Pruning(0.2, schedule="one-shot"), **shot
+    )
+    left = metrics.weights_total
+    for _ in range(3):
+        left -= round(0.2 * left)
+    assert metrics.weights_kept == left
+    cut = max(abs(start[name][~mask]).max() for name, mask in masks.items())
+    assert cut <= min(abs(state[name][mask]).min() for name, mask in masks.items())
+    with pytest.raises(CheckpointError, match="holds round 0 of c, which does not precede round 3"):
+        trained(toys, tmp_path, 3, **shot)
+
+
+@pytest.mark.parametrize("model", ["lenet-300-100", "vgg-2-2"])
+def test_the_gradient_criterion_looks_at_a_batch_of_noisy_training_images(toys, tmp_path, model):
+    """Against autograd by hand, with all images in the one batch."""
+    recipe = replace(RECIPE, learning_rate=0.01, batch_size=64, epochs=1, milestones=())
+    trained(toys, tmp_path, model=model, recipe=recipe)
+    path = tmp_path / "round00" / "metrics.json"
+    network, _ = read_network(path, read_facts(toys / "dataset.json"), CPU)
+    data = one_round.Data.read(Inputs(toys / "dataset.json", toys / "labels.json"), CPU)
+    spec = read_metrics(path).spec
+    samples = data.samples(spec, "train")
+    logits = network.train()(samples.normalise(samples.images))
+    labels = torch.from_numpy(data.labels.train_labels)
+    torch.nn.functional.cross_entropy(logits, labels).backward()
+    products = {n: (p * p.grad).abs() for n, p in network.named_parameters() if p.grad is not None}
+    _, _, masks = trained(
+        toys, tmp_path, 1, model=model, pruning=Pruning(0.4, criterion="gradient"),
+        recipe=replace(STILL, batch_size=64), dense_recipe=recipe,
+    )  # fmt: skip
+    cut = torch.cat([products[n][torch.from_numpy(~m)] for n, m in masks.items()])
+    kept = torch.cat([products[n][torch.from_numpy(m)] for n, m in masks.items()])
+    assert cut.max() <= kept.min() * (1 + 1e-3) + 1e-12
+
+
+def test_random_pruning_differs_between_rounds_and_seeds_and_comes_again(toys, tmp_path):
+    def masks(folder, seed=1):
+        trained(toys, folder, recipe=STILL, seed=seed)
+        return trained(
+            toys, folder, 1, recipe=STILL, seed=seed, pruning=Pruning(0.5, criterion="random")
+        )[2]["fc1.weight"]
+
+    one, again, other = (masks(tmp_path / n, s) for n, s in (("a", 1), ("b", 1), ("c", 2)))
+    assert np.array_equal(one, again)
+    assert 0.4 < (one == other).mean() < 0.6
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "gradient", "random"])
+@pytest.mark.parametrize("retraining", ["weight-rewinding", "fine-tuning", "reinitialisation"])
+@pytest.mark.parametrize("model", ["lenet-300-100", "vgg-5-2"])
+def test_the_small_network_trains_as_the_masked_one(
+    toys, tmp_path, criterion, retraining, model, monkeypatch
+):
+    """A chain into high sparsity, with and without compaction."""
+    recipe = replace(RECIPE, learning_rate=0.01, epochs=1, milestones=())
+    chains = []
+    for name in ("small", "masked"):
+        if name == "masked":
+            monkeypatch.setattr(one_round, "compact", lambda *arguments: None)
+        for r in range(3):
+            how = {"pruning": Pruning(0.95, criterion=criterion), "retraining": retraining}
+            metrics, *kept = trained(
+                toys, tmp_path / name, r, model=model, recipe=recipe, **(how if r else {})
+            )
+        chains.append((metrics, *kept))
+    (one, state, masks), (other, expected, theirs) = chains
+    assert one.flops_computed < other.flops_computed
+    assert all(np.array_equal(masks[name], theirs[name]) for name in masks)
+    for name in state:
+        if "running" not in name:  # those of parked units are not the full network's
+            np.testing.assert_allclose(state[name], expected[name], rtol=2e-3, atol=2e-5)

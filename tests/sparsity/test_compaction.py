@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from toy import by_magnitude
 
 from sdd.models.build import build as build_model
 from sdd.models.resnet import BasicBlock
 from sdd.sparsity import compaction, cost, kernels
 from sdd.sparsity import masks as sparsity
-from sdd.sparsity.criteria import magnitude
 from sdd.study.settings import Pruning, Recipe
 from sdd.training.evaluation import predict
 from sdd.training.loop import cross_entropy, train
@@ -121,7 +121,7 @@ def test_a_chain_of_29_rounds(network, compact, recipe, least, every_unit):
     for number in range(29):
         if number:
             chosen = [
-                sparsity.prune(magnitude(sparsity.prunable(model)), masks, Pruning(0.2))
+                sparsity.prune(by_magnitude(sparsity.prunable(model)), masks, Pruning(0.2))
                 for model in (full, restored)
             ]
             assert all(torch.equal(chosen[0][name], chosen[1][name]) for name in masks)

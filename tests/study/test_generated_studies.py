@@ -72,8 +72,14 @@ def recipe(r: random.Random) -> Config:
         "precision": r.choice(("float32", "bfloat16")),
         "channels_last": r.random() < 0.5,
         "initialisation": r.choice(list(INITIALISATIONS)),
+        "nesterov": True,
+        "warmup": r.randrange(epochs),
+        "label_smoothing": r.choice((0, 0.1, 0.999)),
     }
-    return made | {key: others[key] for key in r.sample(list(others), r.randint(0, len(others)))}
+    some = {key: others[key] for key in r.sample(list(others), r.randint(0, len(others)))}
+    if some.get("nesterov"):
+        some["momentum"] = 0.9
+    return made | some
 
 
 def noise(r: random.Random, datasets: list[str]) -> Config:
@@ -107,6 +113,10 @@ def valid(r: random.Random) -> Config:
             one |= taught_by(r, r.choice(plain))
         elif r.random() < 0.5:
             one["weight_decay"] = one_or_some(r, [0, 1e-4, 0.03, 1, 1000])
+        if "teacher" not in one and r.random() < 0.3:
+            one["criterion"] = one_or_some(r, list(CRITERIA))
+            one["scope"] = one_or_some(r, ["global", "layer"])
+            one["retraining"] = one_or_some(r, list(RETRAININGS))
         experiments.append(one)
     seeds = r.sample([0, 1, 2, 17, 2**63 - 1], r.randint(1, 3))
     made: Config = {
@@ -120,10 +130,13 @@ def valid(r: random.Random) -> Config:
             "rounds": r.choice((None, 1, 30, 1000)),
             "criterion": r.choice(list(CRITERIA)),
             "scope": r.choice(("global", "layer")),
+            "keep": r.choice(([], ["last"], ["first", "layer1.0.conv1"])),
         },
     }
     others: Config = {
         "retraining": r.choice(list(RETRAININGS)),
+        "rewinding": {"epochs": r.choice((0, 1)), "steps": 0},
+        "fine_tuning": {"learning_rate": r.choice((None, 1e-3)), "epochs": r.choice((None, 1))},
         "validation": {
             "fraction": r.choice((0.01, 0.1, 0.9)), "labels": r.choice(("clean", "noisy")),
         },
@@ -157,7 +170,8 @@ def taught_by(r: random.Random, teacher: Config) -> Config:
         taught["weight_decay"] = r.choice(decays)
     if isinstance(teacher["model"], list):
         teacher["model"] = teacher["model"][0]  # several chains could not be told apart
-    return {
+    methods = {key: teacher[key] for key in ("criterion", "scope", "retraining") if key in teacher}
+    return methods | {
         "dataset": teacher["dataset"], "noise": teacher["noise"], "teacher": taught,
         "alpha": one_or_some(r, [0, 0.5, 0.8, 1]),
         "temperature": one_or_some(r, [0.01, 1, 10, 1e4]),

@@ -17,7 +17,7 @@ from sdd.data.datasets import DATASETS
 from sdd.study import data_entries, validation
 from sdd.study.methods import TEACHERS
 from sdd.study.reading import merge
-from sdd.study.settings import Recipe
+from sdd.study.settings import Recipe, Rewinding
 from sdd.study.specs import RoundSpec
 from sdd.study.study import Demand, Study, last_round
 
@@ -128,7 +128,7 @@ def test_a_teacher_by_the_other_rule_shows_in_the_path_and_changes_no_other(conf
     built = build(config)
     named = {path for path in built.chains if "kd-lenet-300-100-one-standard-error-wd" in path}
     assert set(built.chains) - before == named and len(named) == len(config["seeds"])
-    teacher = built.chains[next(iter(named))].teacher
+    teacher = built.chains[min(named)].teacher
     assert teacher.path.endswith("/seed1/one-standard-error") and teacher.chosen
     spec = built.selection_spec(teacher)
     assert (spec.rule, spec.validation_images) == ("one-standard-error", 500)
@@ -254,7 +254,7 @@ def test_the_first_weights_belong_to_the_recipe_and_to_the_code_but_to_no_path(c
     path = next(iter(usual.chains))
     specs = [study.chains[path].spec(0) for study in (usual, other)]
     assert [spec.recipe.initialisation for spec in specs] == ["default", "kaiming-normal"]
-    assert specs[1].follows(replace(specs[0], round=-1)) == ["recipe"]
+    assert other.chains[path].spec(1).follows(specs[0]) == ["recipe"]
 
 
 def test_learning_rates_of_the_schedules():
@@ -267,3 +267,105 @@ def test_learning_rates_of_the_schedules():
     assert 0 < cosine.learning_rate_at(199) < 1e-8
     spec = RoundSpec("c", 0, "lenet-300-100", recipe, 1)
     assert RoundSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+# --- How chains are pruned and retrained ----------------------------------------------------------
+
+
+def test_a_grid_over_criteria_scopes_and_retrainings(config):
+    config["experiments"] = [
+        config["experiments"][0]
+        | {
+            "criterion": ["magnitude", "random"],
+            "scope": ["global", "layer"],
+            "retraining": ["learning-rate-rewinding", "weight-rewinding"],
+        }
+    ]
+    built = build(config)
+    names = [chain.objective for chain in built.chains.values() if chain.seed == 1]
+    assert names == [
+        "ce-wd0.0001",
+        "ce-wd0.0001-weight-rewinding",
+        "ce-wd0.0001-layer",
+        "ce-wd0.0001-layer-weight-rewinding",
+        "ce-wd0.0001-random",
+        "ce-wd0.0001-random-weight-rewinding",
+        "ce-wd0.0001-random-layer",
+        "ce-wd0.0001-random-layer-weight-rewinding",
+    ]
+    dense = {canonical(replace(c.spec(0), chain="").to_dict()) for c in built.chains.values()}
+    assert len(dense) == len(config["seeds"])  # what prunes and retrains does not reach it
+
+
+def test_the_studys_own_way_has_no_name_in_a_path(config):
+    usual = list(build(config).chains)
+    config["pruning"]["criterion"] = "gradient"
+    config["retraining"] = "reinitialisation"
+    assert list(build(config).chains) == usual
+    config["experiments"][0] |= {"criterion": "gradient", "retraining": "reinitialisation"}
+    assert list(build(config).chains) == usual
+
+
+def test_a_student_has_the_teacher_that_is_pruned_and_retrained_alike(config):
+    both = {"criterion": ["magnitude", "random"]}
+    config["experiments"] = [config["experiments"][0] | both, config["experiments"][-1] | both]
+    for chain in build(config).chains.values():
+        if chain.teacher:
+            assert chain.teacher.chain.pruning == chain.pruning
+            assert ("of-ce-wd0.0001-random" in chain.objective) == ("random" in chain.path)
+
+
+def test_fine_tuning_changes_the_recipe_of_the_rounds_after_the_dense_one(config):
+    config["experiments"] = [config["experiments"][0] | {"retraining": "fine-tuning"}]
+    (chain, *_) = build(config).chains.values()
+    dense, tuned = chain.spec(0), chain.spec(1)
+    assert tuned.recipe == replace(dense.recipe, learning_rate=tuned.recipe.learning_rate,
+                                   schedule="constant", milestones=())  # fmt: skip
+    assert tuned.recipe.learning_rate == pytest.approx(5e-4)  # the last of the schedule's
+    config["fine_tuning"] = {"learning_rate": 0.01, "epochs": 3}
+    (chain, *_) = build(config).chains.values()
+    tuned = chain.spec(2)
+    assert (tuned.recipe.learning_rate, tuned.recipe.epochs) == (0.01, 3)
+    assert tuned.dense_recipe == dense.recipe
+    assert tuned.follows(chain.spec(1)) == [] and chain.spec(1).follows(dense) == []
+    assert RoundSpec.from_dict(json.loads(canonical(tuned.to_dict()))) == tuned
+
+
+def test_only_weight_rewinding_to_a_later_point_reaches_the_dense_round(config):
+    config["rewinding"] = {"epochs": 1, "steps": 5}
+    (plain, *_) = build(config).chains.values()
+    assert plain.rewinding is None and plain.spec(0).rewinding is None
+    config["retraining"] = "weight-rewinding"
+    (chain, *_) = build(config).chains.values()
+    assert chain.spec(0).rewinding == chain.spec(3).rewinding == Rewinding(1, 5)
+    assert chain.rewinding.step(3500, chain.recipe) == 28 + 5
+    config["rewinding"] = {"epochs": 0, "steps": 0}
+    (chain, *_) = build(config).chains.values()
+    assert chain.rewinding is None
+
+
+def test_one_shot_rounds_have_the_dense_one_for_a_parent(config):
+    config["pruning"]["schedule"] = "one-shot"
+    (chain, *_) = build(config).chains.values()
+    assert [chain.spec(r).parent for r in range(4)] == [None, 0, 0, 0]
+    assert chain.spec(3).follows(chain.spec(0)) == []
+    assert "round" in chain.spec(3).follows(chain.spec(2))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(retraining="weight-rewinding", rewinding={"epochs": 41}),
+         r"rewinding: 41 epochs and 0 steps are beyond .* 1,120 steps in 40 epochs"),
+        (lambda c: c["recipes"]["lenet-300-100"].update(warmup=40), "warmup: 40 epochs of 40"),
+        (lambda c: c["recipes"]["lenet-300-100"].update(momentum=0, nesterov=True),
+         "nesterov: it needs a momentum above 0"),
+        (lambda c: (c["pruning"].update(schedule="one-shot"),
+                    c["early_stopping"].update(ends_chains=True)),
+         "ends_chains: a one-shot chain has no rounds one after the other"),
+    ],
+)  # fmt: skip
+def test_pruning_and_retraining_that_make_no_sense_are_refused(config, change, message):
+    change(config)
+    with pytest.raises(StudyError, match=message):
+        build(config)

@@ -325,6 +325,12 @@ REFUSED = {
     "an unknown criterion": (
         lambda c: c["pruning"].update(criterion="magnitud"), "Did you mean magnitude",
     ),
+    "an unknown criterion of an experiment": (
+        _experiment(0, criterion=["magnitude", "rnadom"]), "'rnadom' is not known. Did you mean r",
+    ),
+    "a retraining that is listed twice": (
+        _experiment(0, retraining=["fine-tuning"] * 2), "'fine-tuning' is listed twice",
+    ),
     "an unknown retraining": (lambda c: c.update(retraining="none"), "learning-rate-rewinding"),
 }  # fmt: skip
 

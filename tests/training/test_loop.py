@@ -2,18 +2,18 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from toy import ADAMW, SGD, problem
+from toy import ADAMW, SGD, by_magnitude, problem
 
 from sdd.base.errors import Divergence
 from sdd.data.facts import DatasetFacts
 from sdd.sparsity import masks as sparsity
-from sdd.sparsity.criteria import magnitude
 from sdd.study.settings import Pruning, Recipe
 from sdd.training.evaluation import predict, score
 from sdd.training.loop import cross_entropy, train
@@ -32,7 +32,7 @@ def fit(recipe, masks=None, dtype=torch.float64, seed=2):
     masks = masks or sparsity.dense_masks(model)
     sparsity.apply(sparsity.prunable(model), masks)
     train(
-        model, masks, samples, labels, true, recipe, cross_entropy(labels),
+        model, masks, samples, labels, true, recipe, cross_entropy(labels, recipe.label_smoothing),
         generator=torch.Generator().manual_seed(seed), report=epochs.append,
     )  # fmt: skip
     return model, epochs
@@ -41,7 +41,7 @@ def fit(recipe, masks=None, dtype=torch.float64, seed=2):
 def half_masks():
     model = network()
     return sparsity.prune(
-        magnitude(sparsity.prunable(model)), sparsity.dense_masks(model), Pruning(0.5)
+        by_magnitude(sparsity.prunable(model)), sparsity.dense_masks(model), Pruning(0.5)
     )
 
 
@@ -54,7 +54,7 @@ def plain_loop(recipe, masks):
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(
             model.parameters(), recipe.learning_rate, recipe.momentum,
-            weight_decay=recipe.weight_decay, foreach=False,
+            weight_decay=recipe.weight_decay, foreach=False, nesterov=recipe.nesterov,
         )  # fmt: skip
         scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, recipe.milestones)
     else:
@@ -71,14 +71,23 @@ def plain_loop(recipe, masks):
         for start in range(0, 50, 16):
             index = order[start : start + 16]
             optimizer.zero_grad()
-            F.cross_entropy(model(samples.images[index]), labels[index]).backward()
+            logits, smoothing = model(samples.images[index]), recipe.label_smoothing
+            F.cross_entropy(logits, labels[index], label_smoothing=smoothing).backward()
             optimizer.step()
             sparsity.apply(weights, masks)
         scheduler.step()
     return model
 
 
-@pytest.mark.parametrize("recipe", [SGD, ADAMW], ids=["sgd", "adamw"])
+VARIANTS = {
+    "sgd": SGD,
+    "adamw": ADAMW,
+    "nesterov": replace(SGD, nesterov=True),
+    "label smoothing": replace(SGD, label_smoothing=0.3),
+}
+
+
+@pytest.mark.parametrize("recipe", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("pruned", [False, True])
 def test_equals_a_plain_loop(recipe, pruned):
     masks = half_masks() if pruned else sparsity.dense_masks(network())
@@ -112,6 +121,15 @@ def test_reports_every_epoch_with_its_learning_rate():
     assert [e.epoch for e in epochs] == [0, 1, 2]
     assert [e.learning_rate for e in epochs] == pytest.approx([0.1, 0.1, 0.01])
     assert all(0 <= e.accuracy <= 100 and math.isfinite(e.loss) for e in epochs)
+
+
+@pytest.mark.parametrize("schedule", ["multistep", "cosine", "constant"])
+def test_the_learning_rate_rises_evenly_in_warm_up_and_then_is_the_schedules(schedule):
+    plain = replace(SGD, schedule=schedule, epochs=8, milestones=(5,))
+    warm = replace(plain, warmup=3)
+    rates = [(warm.learning_rate_at(e), plain.learning_rate_at(e)) for e in range(8)]
+    assert [rate / usual for rate, usual in rates[:3]] == pytest.approx([1 / 4, 2 / 4, 3 / 4])
+    assert all(rate == usual for rate, usual in rates[3:])
 
 
 def test_divergence_names_epoch_and_learning_rate():

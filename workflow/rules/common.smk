@@ -90,9 +90,24 @@ def labelled(part):
 
 
 def parent_of(wildcards):
-    """The round before. Its weights count through its metrics, which hold their sha256."""
-    before = FILES.round(wildcards.chain, int(wildcards.round) - 1)
-    return {"parent": before.facts, "parent_weights": ancient(before.data)}
+    """The round that it prunes, and the dense one where it goes back to weights that this has
+    stored. Their weights count through their metrics, which hold their sha256. The round before
+    is waited for even where another one is pruned: one job of a chain at a time."""
+    chain, number = STUDY.chains[wildcards.chain], int(wildcards.round)
+    parent = chain.spec(number).parent
+    before = FILES.round(chain.path, parent)
+    dense = FILES.round(chain.path, 0)
+    return {
+        "parent": before.facts,
+        "parent_weights": ancient(before.data),
+        "origin": dense.facts if chain.rewinding else [],
+        "origin_weights": ancient(dense.data) if chain.rewinding else [],
+        "turn": (
+            ancient(FILES.round(chain.path, number - 1).facts)
+            if parent != number - 1
+            else []
+        ),
+    }
 
 
 def candidates_of(wildcards):

@@ -54,6 +54,7 @@ use rule train_dense as distill_dense with:
     input:
         unpack(data_of),
         parent=[],
+        origin=[],
         teacher=loop_file("facts"),
         teacher_weights=ancient(loop_file("data")),
         taught_by=logits_teacher,

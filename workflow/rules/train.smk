@@ -2,6 +2,7 @@ rule train_dense:
     input:
         unpack(data_of),
         parent=[],
+        origin=[],
         teacher=[],
         taught_by=[],
         teacher_logits=[],
@@ -31,7 +32,7 @@ rule train_dense:
         "Round 00 of {wildcards.chain}"
     shell:
         "python -m sdd train_round --spec {params.spec:q} --dataset {input.dataset:q}"
-        " --labels {input.labels:q} --parent {input.parent:q}"
+        " --labels {input.labels:q} --parent {input.parent:q} --origin {input.origin:q}"
         " --teacher {input.teacher:q} {input.taught_by:q}"
         " --teacher_logits {input.teacher_logits:q} --output {output.metrics:q} --log {log:q}"
         " --state {params.state:q} --ahead {resources.ahead}"

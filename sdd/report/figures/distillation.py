@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdd.analysis.collected import curve
+from sdd.analysis.collected import METHOD, curve
 from sdd.analysis.comparisons import Distilled, distillations
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
@@ -61,6 +61,7 @@ def _say_what_differs(panels: Sequence[Axes], groups: Sequence[Distilled]) -> No
         "teacher_objective": "teacher's objective",
         "alpha": "α",
         "temperature": "τ",
+        **{name: name for name in METHOD},
     }
     differing = [f for f in names if len({str(getattr(group, f)) for group in groups}) > 1]
     for axes, group in zip(panels, groups, strict=True):

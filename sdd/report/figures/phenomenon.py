@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sdd.analysis.collected import curve
+from sdd.analysis.collected import METHOD, curve
 from sdd.analysis.descent import interpolation_threshold, phases
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
@@ -41,7 +41,7 @@ def _noisiest(rounds: pd.DataFrame) -> pd.DataFrame:
     first = (
         vanilla.assign(rate=rate)
         .sort_values(["rate", "weight_decay"], ascending=[False, True], kind="stable")
-        .iloc[0][["dataset", "noise", "model", "weight_decay"]]
+        .iloc[0][["dataset", "noise", "model", "weight_decay", *METHOD]]
     )
     chosen = vanilla[(vanilla[first.index] == first).all(axis=1)]
     return chosen.dropna(subset=["test_accuracy", "train_accuracy"])

@@ -3,10 +3,10 @@
 from typing import Any
 
 from sdd.analysis.claims import ask
-from sdd.analysis.comparisons import TEACHING
+from sdd.analysis.comparisons import SAME, TEACHING
 from sdd.report.material import Material
 
-SETTING = ("dataset", "noise", "model", "weight_decay", "lambda_opt", *TEACHING)
+SETTING = (*SAME, "weight_decay", "lambda_opt", *TEACHING)
 
 
 def build(material: Material) -> list[dict[str, Any]]:

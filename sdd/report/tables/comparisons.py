@@ -8,6 +8,7 @@ import pandas as pd
 
 from sdd.analysis.collected import best_outcomes, over_seeds, stopped_outcomes, valleys
 from sdd.analysis.comparisons import (
+    SAME,
     TEACHING,
     Distilled,
     WeightDecays,
@@ -108,7 +109,7 @@ def _row(
     paper: float | None = None,
 ) -> Row:
     """`ours` has one value a seed."""
-    setting = ["dataset", "noise", "model", "weight_decay", *TEACHING]
+    setting = [*SAME, "weight_decay", *TEACHING]
     return {
         "comparison": text,
         **{name: getattr(group, name, None) for name in setting},

@@ -3,7 +3,8 @@
 from typing import Any
 
 from sdd.analysis.collected import COSTS, best_outcomes, over_seeds, stopped_outcomes
-from sdd.analysis.comparisons import TEACHING, distillations
+from sdd.analysis.comparisons import SAME, TEACHING, distillations
+from sdd.analysis.comparisons import method as how
 from sdd.analysis.paper import STOPPED, TABLE_2, VANILLA, taught_by
 from sdd.report.material import Material
 
@@ -21,7 +22,7 @@ def build(material: Material) -> list[dict[str, Any]]:
             distilled = source is not group.vanilla
             rows.append(
                 {
-                    **dict(zip(group._fields[:4], group[:4], strict=True)),
+                    **{name: getattr(group, name) for name in (*SAME, "weight_decay")},
                     "early_stop": method != VANILLA,
                     "teacher": seeds.teacher.iloc[0],
                     **{name: getattr(group, name) if distilled else None for name in TEACHING},
@@ -29,7 +30,7 @@ def build(material: Material) -> list[dict[str, Any]]:
                     **over_seeds(seeds, [f"teacher_{c}" for c in COSTS]),
                     **over_seeds(seeds, [f"total_{c}" for c in COSTS]),
                     "n": len(seeds),
-                    **TABLE_2.beside(*group[:3], method),
+                    **TABLE_2.beside(*group[:3], method, how(group)),
                 }
             )
     return rows

@@ -3,7 +3,8 @@
 from typing import Any
 
 from sdd.analysis.collected import COSTS, best_outcomes, over_seeds, stopped_outcomes, valleys
-from sdd.analysis.comparisons import weight_decays
+from sdd.analysis.comparisons import SAME, weight_decays
+from sdd.analysis.comparisons import method as how
 from sdd.analysis.paper import OPTIMAL, STOPPED, TABLE_1, VANILLA
 from sdd.report.material import Material
 
@@ -21,14 +22,14 @@ def build(material: Material) -> list[dict[str, Any]]:
             chains = group.rounds[group.rounds.weight_decay == weight_decay]
             rows.append(
                 {
-                    **dict(zip(group._fields[:3], group[:3], strict=True)),
+                    **{name: getattr(group, name) for name in SAME},
                     "early_stop": method != VANILLA,
                     "lambda_opt": method == OPTIMAL,
                     "weight_decay": weight_decay,
                     **over_seeds(seeds, [*COSTS, "test_accuracy", "sparsity"]),
                     **over_seeds(valleys(chains, rule.tolerance), ["depth"]),
                     "n": len(seeds),
-                    **TABLE_1.beside(*group[:3], method),
+                    **TABLE_1.beside(*group[:3], method, how(group)),
                 }
             )
     return rows

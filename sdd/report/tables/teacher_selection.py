@@ -6,6 +6,7 @@ import pandas as pd
 
 from sdd.analysis.collected import over_seeds, stopped_outcomes, valleys
 from sdd.analysis.comparisons import (
+    SAME,
     TEACHING,
     by_teacher,
     gained_over_rounds,
@@ -17,7 +18,7 @@ from sdd.base import names
 from sdd.report.material import Material
 from sdd.study.methods import DENSE, SELECTIONS
 
-SETTING = ["dataset", "noise", "model", "weight_decay", *TEACHING]
+SETTING = [*SAME, "weight_decay", *TEACHING]
 
 
 def build(material: Material) -> list[dict[str, Any]]:

@@ -4,10 +4,10 @@ import lenet
 import pytest
 import torch
 from measure import take_turns
+from toy import by_magnitude
 
 from sdd.sparsity import masks as sparsity
 from sdd.sparsity.checkpoint import read_checkpoint, write_checkpoint
-from sdd.sparsity.criteria import magnitude
 from sdd.study.settings import Pruning
 
 ROUNDS = 32
@@ -19,7 +19,7 @@ def test_a_round_costs_under_5_ms_and_a_chain_six_dense_models(tmp_path, show):
     for number in range(ROUNDS):
         weights = sparsity.prunable(model)
         if number:
-            masks = sparsity.prune(magnitude(weights), masks, Pruning(0.2))
+            masks = sparsity.prune(by_magnitude(weights), masks, Pruning(0.2))
             sparsity.apply(weights, masks)
         state = {name: value.numpy() for name, value in model.state_dict().items()}
         kept = {name: mask.numpy() for name, mask in masks.items()}
@@ -56,7 +56,7 @@ def test_what_is_read_is_what_was_written(tmp_path, share):
     """That the timed calls do their work."""
     model = lenet.build()
     weights = sparsity.prunable(model)
-    masks = sparsity.prune(magnitude(weights), sparsity.dense_masks(model), Pruning(1 - share))
+    masks = sparsity.prune(by_magnitude(weights), sparsity.dense_masks(model), Pruning(1 - share))
     sparsity.apply(weights, masks)
     state = {name: value.numpy() for name, value in model.state_dict().items()}
     path = tmp_path / "round.safetensors"

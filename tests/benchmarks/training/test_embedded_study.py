@@ -12,12 +12,12 @@ import pytest
 import torch
 from measure import rows, take_turns
 from torch import Tensor, nn
+from toy import by_magnitude
 
 from sdd.data.arrays import read_dataset
 from sdd.data.facts import DatasetFacts, read_facts
 from sdd.data.labels import read_labels
 from sdd.sparsity import masks as sparsity
-from sdd.sparsity.criteria import magnitude
 from sdd.study import validation
 from sdd.study.settings import Distillation, Pruning, Recipe
 from sdd.study.study import Study
@@ -164,7 +164,7 @@ def test_a_whole_chain(study, show):
     for number in range(ROUNDS):
         weights = sparsity.prunable(model)
         if number:
-            masks = sparsity.prune(magnitude(weights), masks, Pruning(0.2))
+            masks = sparsity.prune(by_magnitude(weights), masks, Pruning(0.2))
             sparsity.apply(weights, masks)
         measured = number % 8 == 0 or number == ROUNDS - 1
         theirs = []
