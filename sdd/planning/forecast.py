@@ -17,7 +17,7 @@ from sdd.report.catalogue import shown_figures, shown_tables
 from sdd.study.study import Study
 
 # A round's metrics.json and log: what is always there, and what an epoch adds.
-RECORD_BYTES, EPOCH_BYTES = 2400, 250
+RECORD_BYTES, EPOCH_BYTES = 3400, 250
 
 
 def draw_up(study: Study, machine: Machine, done: Mapping[str, list[float]]) -> Bill:
@@ -78,6 +78,7 @@ def jobs(study: Study) -> dict[str, int]:
         "collect_rounds": 1,
         "table": len(shown_tables(study)),
         "figure": len(shown_figures(study)),
+        "page": 1,
         "study_config": 1,
         "html_report": 1,
         "all": 1,

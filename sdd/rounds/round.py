@@ -37,6 +37,7 @@ from sdd.sparsity.checkpoint import EARLY, read_early, write_checkpoint
 from sdd.sparsity.compaction import compact, knows
 from sdd.sparsity.cost import count, training_flops
 from sdd.sparsity.criteria import Evidence
+from sdd.sparsity.histogram import histogram
 from sdd.sparsity.masks import Masks
 from sdd.study.methods import CRITERIA, RETRAININGS
 from sdd.study.metrics import (
@@ -375,12 +376,9 @@ def record(
     """Writes the weights beside `output`, and returns the metrics that vouch for them."""
     kept, total = sparsity.counts(begin.masks)
     images = len(data.labels.train_index)
-    digest = write_checkpoint(
-        layout.data_of(output),
-        _arrays(begin.model.state_dict()),
-        _arrays(begin.masks),
-        _arrays(trained.early),
-    )
+    state, masks = _arrays(begin.model.state_dict()), _arrays(begin.masks)
+    early = _arrays(trained.early)
+    digest = write_checkpoint(layout.data_of(output), state, masks, early)
     return RoundMetrics(
         spec=spec,
         inputs=hashes,
@@ -405,6 +403,7 @@ def record(
         versions={"python": platform.python_version(), "torch": str(torch.__version__)},
         weights_sha256=digest,
         instruction_set=instruction_set(data.device),
+        weights=histogram(state, masks),
     )
 
 

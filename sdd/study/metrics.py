@@ -44,6 +44,19 @@ class Macs:
 
 
 @dataclass(frozen=True)
+class Histogram:
+    """The weights that a round has kept, all prunable layers together, in bins of equal width.
+
+    The bins reach from -reach to reach, a power of two, so that those of two rounds fit into each
+    other. What lies beyond is less than a thousandth.
+    """
+
+    reach: float
+    counts: tuple[int, ...]
+    beyond: int
+
+
+@dataclass(frozen=True)
 class Hashes:
     """The sha256 of the data behind each input of a round; None where there is no such input."""
 
@@ -110,6 +123,8 @@ class RoundMetrics:
     instruction_set: str | None = None
     # None in metrics from before they were taken, and of a round that was not trained.
     diagnostics: Diagnostics | None = None
+    # None likewise, and of a round that was not trained.
+    weights: Histogram | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self) | {"spec": self.spec.to_dict()}
