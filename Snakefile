@@ -48,6 +48,7 @@ rule all:
     default_target: True
     input:
         FILES.html,
+        FILES.page,
         FILES.rounds,
         tables("csv", "md", "tex"),
         figures("png", "pdf"),

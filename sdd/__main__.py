@@ -31,8 +31,9 @@ STAGES = {
     "collect_rounds": "collect the metrics of every round of a study into one table",
     "table": "write one table as .csv, .md and .tex",
     "figure": "draw one figure as .png and .pdf",
+    "page": "write the page on which one explores a study",
     "study_config": "write down the study's whole config",
-    "html_report": "have the page made that shows every table and figure",
+    "html_report": "have the report made that shows every table and figure",
 }
 COMMANDS = {
     "plan": "say what a study costs, before it is run",

@@ -6,7 +6,7 @@ the sample standard deviation (ddof = 1). What was not measured stays NaN and is
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -117,14 +117,7 @@ def outcomes(rounds: pd.DataFrame, choose: Callable[[Sequence[float]], Choice]) 
         choice = choose(chain.validation_accuracy.to_list())
         kept, billed = chain.iloc[choice.kept], chain.iloc[: choice.last + 1]
         own = billed[COSTS].sum(skipna=False)
-        teacher = pd.Series(0.0, COSTS)
-        if kept.teacher != "none":
-            trained = by_chain.get(kept.teacher_chain, chain.iloc[:0])
-            trained = trained.dropna(subset=["validation_accuracy"])
-            trained = trained[trained["round"] == 0] if kept.teacher == "dense" else trained
-            teacher = trained[COSTS].sum(skipna=False, min_count=1)
-            if not pd.isna(kept.teacher_logits_flops):
-                teacher += [kept[f"teacher_logits_{cost}"] for cost in COSTS]
+        teacher = _spent_on_teacher(by_chain, kept, COSTS)
         rows.append(
             {
                 **kept[[*SETTING, "seed", "sparsity", "test_accuracy", "validation_accuracy"]],
@@ -138,6 +131,46 @@ def outcomes(rounds: pd.DataFrame, choose: Callable[[Sequence[float]], Choice]) 
             }
         )
     return pd.DataFrame(rows)
+
+
+def _spent_on_teacher(
+    by_chain: Mapping[str, pd.DataFrame], student: pd.Series, costs: Sequence[str]
+) -> pd.Series:
+    """What the teacher of a student, one of its rounds, has cost; 0 where it has none."""
+    if student.teacher == "none":
+        return pd.Series(0.0, costs)
+    trained = by_chain.get(student.teacher_chain)
+    if trained is None:  # of another study
+        return pd.Series(float("nan"), costs)
+    trained = trained.dropna(subset=["validation_accuracy"])
+    trained = trained[trained["round"] == 0] if student.teacher == "dense" else trained
+    teacher = trained[costs].sum(skipna=False, min_count=1)
+    if not pd.isna(student.teacher_logits_flops):
+        teacher += [student[f"teacher_logits_{cost}"] for cost in costs]
+    return teacher
+
+
+def spent(rounds: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:
+    """For every round what its chain has cost up to it, and the same with its teacher's cost.
+
+    Columns spent_<cost> and total_spent_<cost>, of the same index as `rounds`.
+    """
+    by_chain = dict(tuple(rounds.groupby("chain", sort=False)))
+    parts = []
+    for chain in by_chain.values():
+        own = chain[costs].cumsum(skipna=False)
+        total = own + _spent_on_teacher(by_chain, chain.iloc[0], costs)
+        parts.append(own.add_prefix("spent_").join(total.add_prefix("total_spent_")))
+    return pd.concat(parts).reindex(rounds.index)
+
+
+def at_smallest_weight_decay(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Of every data set, noise, model and method, the chains without a teacher and with the
+    smallest one: what published curves are compared with."""
+    vanilla = rounds[rounds.teacher == "none"]
+    key = ["dataset", "noise", "model", *METHOD]
+    smallest = vanilla.groupby(key).weight_decay.transform("min")
+    return vanilla[vanilla.weight_decay == smallest]
 
 
 def best_outcomes(rounds: pd.DataFrame) -> pd.DataFrame:

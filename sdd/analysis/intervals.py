@@ -9,6 +9,11 @@ from scipy.special import stdtrit
 CONFIDENCE = 0.95
 
 
+def quantile(n: int) -> float:
+    """Of Student's t for n values: how many standard errors the interval reaches to either side."""
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+
+
 def half_width(values: Sequence[float]) -> float:
     """Half the width of the 95 % confidence interval around the mean of `values`, one a seed.
 
@@ -19,8 +24,7 @@ def half_width(values: Sequence[float]) -> float:
     n = len(values)
     if n < 2:
         return math.nan
-    quantile = stdtrit(n - 1, (1 + CONFIDENCE) / 2)
-    return float(quantile * np.std(np.asarray(values, float), ddof=1) / math.sqrt(n))
+    return quantile(n) * float(np.std(np.asarray(values, float), ddof=1)) / math.sqrt(n)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

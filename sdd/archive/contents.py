@@ -164,9 +164,8 @@ def _drawn(study: Study, entry: Entry) -> list[str]:
 
 def _reports(study: Study) -> Iterator[str]:
     files = study.layout
-    yield from (files.study_config, files.rounds, files.rounds_facts, files.html)
-    pages = sorted(Path(files.reports).glob("*.html"))
-    yield from (page.as_posix() for page in pages if page.as_posix() != files.html)
+    yield from (files.study_config, files.rounds, files.rounds_facts)
+    yield from (files.page, files.opening, files.opening_facts, files.html)
     for entry in (*catalogue.shown_tables(study), *catalogue.shown_figures(study)):
         yield from _drawn(study, entry)
 

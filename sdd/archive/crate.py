@@ -20,9 +20,11 @@ FORMATS = {
     ".png": "image/png", ".pdf": "application/pdf", ".tex": "application/x-tex",
     ".txt": "text/plain", ".py": "text/x-python", ".yaml": "application/yaml",
     ".sha256": "text/plain", ".rst": "text/x-rst", ".smk": "text/x-python",
+    ".css": "text/css", ".js": "text/javascript",
 }  # fmt: skip
 ABOUT = {
     layout.ROUNDS: "One row a round: sparsity, accuracies, losses, FLOPs, seconds, energy",
+    layout.PAGE: "The page to explore the study on",
     layout.STUDY: "The study's whole config; snakemake takes it by --configfile",
     "redraw.json": "The specs by which each table and figure is made from rounds.csv",
     "versions.json": "How many rounds each version and device has trained",

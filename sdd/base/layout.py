@@ -6,7 +6,8 @@
     results/<study>/teachers/<chain>/<best, one-standard-error or dense>/
     results/<study>/logs/...                  a log for each of these
     results/<study>/.state/                   what unfinished trainings go on from
-    reports/<study>/                          rounds.csv, rounds.json, tables, figures, report.html
+    reports/<study>/                          rounds.csv, rounds.json, tables, figures, index.html,
+                                              report.html and what it opens with
 
 Paths are texts with forward slashes, relative to the working directory, as Snakemake has them;
 parts that it fills in may be given as they stand in a rule, such as "{chain}". What a job is given
@@ -22,6 +23,7 @@ from sdd.base.errors import DataError
 DATASET, LABELS, METRICS, LOGITS = "dataset.json", "labels.json", "metrics.json", "logits.json"
 CHOICE, COST = "teacher.json", "cost.json"
 ROUNDS, STUDY, REPORT = "rounds.csv", "study.json", "report.html"
+PAGE, OPENING, OPENING_FACTS = "index.html", "opening.rst", "opening.json"
 ROUNDS_FACTS = "rounds.json"
 
 _DATA = {
@@ -160,6 +162,21 @@ class Layout:
     @property
     def html(self) -> str:
         return f"{self.reports}/{REPORT}"
+
+    @property
+    def page(self) -> str:
+        """The page on which one explores the study."""
+        return f"{self.reports}/{PAGE}"
+
+    @property
+    def opening(self) -> str:
+        """What the report opens with."""
+        return f"{self.reports}/{OPENING}"
+
+    @property
+    def opening_facts(self) -> str:
+        """What vouches for it."""
+        return f"{self.reports}/{OPENING_FACTS}"
 
     def table(self, name: str, suffix: str = "csv") -> str:
         return f"{self.reports}/tables/{name}.{suffix}"

@@ -353,6 +353,7 @@ def _other_jobs(study: Study) -> Iterator[tuple[str, str, str]]:
         yield f"table {entry.name}", files.table(entry.name), files.report_log(entry.name)
     for entry in shown_figures(study):
         yield f"figure {entry.name}", files.figure(entry.name), files.report_log(entry.name)
+    yield "page", files.page, files.report_log("page")
     yield "report", files.html, files.report_log("html_report")
 
 

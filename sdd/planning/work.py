@@ -74,7 +74,8 @@ def tasks(study: Study, rates: ChainRates, work: Work) -> list[Job]:
         for names, starts in ((tables, TABLE), (figures, FIGURE)):
             for name in names:
                 todo.add(name, starts, ["collect"])
-        todo.add("report", REPORT, [*tables, *figures])
+        todo.add("page", TABLE, ["collect", *tables])
+        todo.add("report", REPORT, ["page", *figures])
     return list(todo.jobs.values())
 
 

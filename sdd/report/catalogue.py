@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from sdd.analysis.specs import CollectSpec
 from sdd.base import fingerprint, names
 from sdd.base.files import canonical, sha256
-from sdd.report.specs import PageSpec, ReportSpec
+from sdd.report.page import files
+from sdd.report.specs import HtmlReportSpec, PageSpec, ReportSpec
 from sdd.study.chains import Chain
 from sdd.study.study import Study
 
@@ -136,6 +137,7 @@ def _by_name(*entries: Entry) -> dict[str, Entry]:
     return {entry.name: entry for entry in entries}
 
 
+STYLE = "report.css"  # of Snakemake's report
 RULE, LOOK = ("early_stopping",), ("palette",)
 
 TABLES = _by_name(
@@ -194,12 +196,14 @@ def shown_figures(study: Study) -> list[Entry]:
 
 
 def captions(study: Study, folder: str) -> dict[str, str]:
-    """The sha256 of each caption in `folder` that the study's report shows, by name.
+    """The sha256 of each caption in `folder` that the study's report shows, and of its style, by
+    name.
 
     Texts instead of paths, since Snakemake takes braces in an input's path for wildcards.
     """
     shown = ("workflow", *(e.name for e in (*shown_tables(study), *shown_figures(study))))
-    return {name: sha256(Path(folder, f"{name}.rst")) for name in shown}
+    captions = {name: sha256(Path(folder, f"{name}.rst")) for name in shown}
+    return captions | {STYLE: sha256(Path(folder, STYLE))}
 
 
 def _shown(study: Study, entries: dict[str, Entry]) -> Iterator[Entry]:
@@ -217,14 +221,19 @@ def report_spec(study: Study, entry: Entry) -> ReportSpec:
     return ReportSpec(entry.name, entry.builder, study.name, **used, code=code)
 
 
-def page_spec(study: Study, folder: str) -> PageSpec:
-    """Of the page that shows everything, with the captions in that `folder`."""
+def html_report_spec(study: Study, folder: str) -> HtmlReportSpec:
+    """Of the report that shows everything, with the captions in that `folder`."""
     config = canonical(study.lasting_config)
-    return PageSpec(
+    return HtmlReportSpec(
         hashlib.sha256(config.encode()).hexdigest(),
         captions(study, folder),
         fingerprint.code("sdd.stages.html_report"),
     )
+
+
+def page_spec(study: Study) -> PageSpec:
+    rule, code = study.config.early_stopping.rule, fingerprint.code("sdd.stages.page")
+    return PageSpec(rule, files.identity(), code)
 
 
 def collect_spec(study: Study) -> CollectSpec:

@@ -1,4 +1,4 @@
-"""The spec of a table or figure: what it depends on beside its input files."""
+"""The specs of a table or figure and of the page: what they depend on beside their input files."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,12 +31,29 @@ class ReportSpec:
 
 
 @dataclass(frozen=True)
-class PageSpec:
-    """What the page that shows everything depends on beside tables and figures: the sha256 of the
-    study's config, and of each caption by name."""
+class HtmlReportSpec:
+    """What the report that shows everything depends on beside tables and figures: the sha256 of
+    the study's config, and of each caption by name."""
 
     config_checksum: str
     captions: dict[str, str]
+    code: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "HtmlReportSpec":
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self)
+
+
+@dataclass(frozen=True)
+class PageSpec:
+    """Of the page on which one explores a study. `files` is the sha256 of its scripts and styles,
+    which are code that no import tells of."""
+
+    early_stopping: EarlyStopping
+    files: str | None = None
     code: str | None = None
 
     @classmethod

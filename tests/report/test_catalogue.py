@@ -36,7 +36,9 @@ def shown(config) -> tuple[list[str], list[str]]:
     study = build(config)
     tables, figures = catalogue.shown_tables(study), catalogue.shown_figures(study)
     shown = catalogue.captions(study, str(ROOT / "workflow/report"))
-    assert list(shown) == ["workflow", *(entry.name for entry in (*tables, *figures))]
+    assert list(shown) == [
+        "workflow", *(entry.name for entry in (*tables, *figures)), "report.css",
+    ]  # fmt: skip
     return [entry.name for entry in tables], [entry.name for entry in figures]
 
 

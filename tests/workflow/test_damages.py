@@ -29,7 +29,8 @@ from sdd.rounds import segment
 
 KINDS = (
     "noisy_labels", "train_dense", "prune_retrain", "select_teacher", "teacher_logits",
-    "distill_dense", "distill_retrain", "collect_rounds", "table", "figure", "html_report",
+    "distill_dense", "distill_retrain", "collect_rounds", "table", "figure", "page",
+    "html_report",
 )  # fmt: skip
 WAITS_S = 120  # on a busy machine
 DEEP = b'{"a": ' + b"[" * 10_000 + b"]" * 10_000 + b"}"

@@ -16,11 +16,12 @@ import pandas as pd
 from conftest import SMOKE, Job, Workflow
 
 from sdd.__main__ import STAGES
+from sdd.base import layout
 
 # The checksum is of the file itself, seconds and energy included.
 MEASURED = re.compile(r".*(seconds|energy|co2_g|checksum).*")
 # Tables with such columns, or claims on CO2: compared by their .csv, without those.
-MEASURED_TABLES = ("table1_l2", "table2_distillation", "claims")
+MEASURED_TABLES = ("table1_l2", "table2_distillation", "claims", "comparisons")
 # A page with dates and run times, made by Snakemake from everything that stands here anyway.
 DATED = "report.html"
 
@@ -29,6 +30,10 @@ def same(path: Path, other: Path) -> bool:
     """Whether two files hold the same results."""
     if path.suffix == ".json":
         return lasting(json.loads(path.read_text())) == lasting(json.loads(other.read_text()))
+    if path.name == layout.PAGE:
+        return lasting_page(path) == lasting_page(other)
+    if path.name == layout.OPENING:
+        return lasting_claims(path) == lasting_claims(other)
     if path.name == "rounds.csv" or path.stem in MEASURED_TABLES:
         return path.suffix != ".csv" or lasting_rows(path).equals(lasting_rows(other))
     return path.read_bytes() == other.read_bytes()
@@ -40,9 +45,25 @@ def lasting(facts: dict[str, Any]) -> dict[str, Any]:
 
 def lasting_rows(path: Path) -> pd.DataFrame:
     frame = pd.read_csv(path, dtype=str)
-    if "claim" in frame:
-        frame = frame[~frame.claim.str.startswith("CO2")]
+    if path.stem in ("claims", "comparisons"):  # a sentence a row
+        frame = frame[~frame.iloc[:, 0].str.contains("CO2")]
     return frame[[name for name in frame if not MEASURED.fullmatch(name)]]
+
+
+def lasting_page(path: Path) -> dict[str, Any]:
+    """What the page holds, without the measured columns and tables."""
+    text = path.read_text("utf-8")
+    block = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    held = json.loads(block[1])
+    for name in [name for name in held["columns"] if MEASURED.fullmatch(name)]:
+        del held["columns"][name]
+    held["tables"] = [table for table in held["tables"] if table["name"] not in MEASURED_TABLES]
+    held["origin"] = lasting(held["origin"])
+    return held | {"around": text.replace(block[1], "")}
+
+
+def lasting_claims(path: Path) -> list[str]:
+    return [line for line in path.read_text("utf-8").splitlines() if "CO2" not in line]
 
 
 def files(workflow: Workflow) -> set[Path]:

@@ -93,6 +93,34 @@ for entry in catalogue.shown_figures(STUDY):
             " --output {output.png:q} --log {log:q} {input.metrics:q}"
 
 
+rule page:
+    input:
+        rounds=FILES.rounds,
+        facts=FILES.rounds_facts,
+        metrics=[FILES.round(c, n).facts for c in STUDY.chains for n in STUDY.rounds],
+        tables=tables("csv"),
+        seals=tables("json"),
+    output:
+        page=FILES.page,
+        opening=FILES.opening,
+        facts=FILES.opening_facts,
+    log:
+        FILES.report_log("page"),
+    conda:
+        ENVIRONMENT
+    resources:
+        runtime=short_minutes,
+        mem_mb=2000,
+    params:
+        spec=param(catalogue.page_spec(STUDY)),
+    message:
+        f"Page of {STUDY.name}"
+    shell:
+        "python -m sdd page --spec {params.spec:q} --rounds {input.rounds:q}"
+        " --first {input.metrics[0]:q} --opening {output.opening:q} --output {output.page:q}"
+        " --log {log:q} {input.tables:q}"
+
+
 rule study_config:
     output:
         FILES.study_config,
@@ -119,7 +147,8 @@ rule html_report:
         config=FILES.study_config,
         rounds=FILES.rounds_facts,
         shown=[tables("csv"), figures("png")],
-        facts=[tables("json"), figures("json")],
+        opening=FILES.opening,
+        facts=[tables("json"), figures("json"), FILES.opening_facts],
     output:
         FILES.html,
     log:
@@ -128,15 +157,18 @@ rule html_report:
     conda:
         ENVIRONMENT
     resources:
-        # Where the workflow lies is not what it is: no param.
+        # Where the workflow lies is not what it is: no params.
         snakefile=workflow.main_snakefile,
+        style=f"{PLACE}/workflow/report/{catalogue.STYLE}",
     params:
-        spec=param(catalogue.page_spec(STUDY, f"{PLACE}/workflow/report")),
+        spec=param(catalogue.html_report_spec(STUDY, f"{PLACE}/workflow/report")),
         config=report_config,
     message:
         f"HTML report of {STUDY.name}"
     shell:
         "python -m sdd html_report --spec {params.spec:q} --config {input.config:q}"
-        " --rounds {input.rounds:q} --shown {input.shown:q} --output {output:q} --log {log:q}"
+        " --rounds {input.rounds:q} --shown {input.shown:q} {input.opening:q}"
+        " --output {output:q} --log {log:q}"
         " --program python -m snakemake {input.shown:q} --nolock"
-        " --snakefile {resources.snakefile:q} {params.config:q} --report"
+        " --snakefile {resources.snakefile:q} {params.config:q}"
+        " --report-stylesheet {resources.style:q} --report"

@@ -1,10 +1,9 @@
 """Figure 2: every noise of every model and data set, without a teacher, at the base lambda."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
-from sdd.analysis.collected import METHOD
+from sdd.analysis.collected import METHOD, at_smallest_weight_decay
 from sdd.analysis.paper import HE, PAPER, Method, read_off
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
@@ -18,7 +17,7 @@ MARKERS = {PAPER: "D", HE: "h"}  # of what others have measured
 
 def draw(material: Material) -> Figure:
     rounds = material.rounds
-    vanilla = _base(rounds[rounds.teacher == "none"])
+    vanilla = at_smallest_weight_decay(rounds)
     if vanilla.empty:
         raise ValueError("figure2_occurrence shows chains without a teacher; there are none")
     by_noise = looks(sorted(rounds.noise.unique()), material.palette)
@@ -39,10 +38,3 @@ def draw(material: Material) -> Figure:
     label_left(panels, "test accuracy [%]")
     legend(figure, panels, seeds(vanilla))
     return figure
-
-
-def _base(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Of every data set, noise, model and method, the chains with the smallest weight decay."""
-    key = ["dataset", "noise", "model", *METHOD]
-    smallest = rounds.groupby(key).weight_decay.transform("min")
-    return rounds[rounds.weight_decay == smallest]

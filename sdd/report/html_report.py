@@ -1,4 +1,4 @@
-"""The page that shows every table and figure: these are checked, another program makes it."""
+"""The report that shows every table and figure: these are checked, another program makes it."""
 
 import hashlib
 import subprocess
@@ -9,12 +9,12 @@ from sdd.analysis.facts import RoundsFacts
 from sdd.base.errors import DataError, ReportError
 from sdd.base.files import opened, read_record, replacing
 from sdd.report import seals
-from sdd.report.specs import PageSpec
+from sdd.report.specs import HtmlReportSpec
 
 SHOWN = 600  # letters of what a program that failed has said last
 
 
-def check(spec: PageSpec, config: Path, rounds: Path, shown: Iterable[Path]) -> None:
+def check(spec: HtmlReportSpec, config: Path, rounds: Path, shown: Iterable[Path]) -> None:
     """Raises DataError, naming the file, unless everything is as it was made, and from the same
     rounds. `rounds` are the facts on rounds.csv."""
     with opened(config) as file:
@@ -27,7 +27,7 @@ def check(spec: PageSpec, config: Path, rounds: Path, shown: Iterable[Path]) -> 
 
 
 def make(program: Sequence[str], output: Path, log: Path) -> None:
-    """Has `program` write the page; where to is its last argument, added here.
+    """Has `program` write the report; where to is its last argument, added here.
 
     Raises DiskFull where the program says that this is why it failed, else ReportError.
     """
