@@ -104,17 +104,22 @@ def curve(rounds: pd.DataFrame, column: str) -> pd.DataFrame:
     return pd.DataFrame({"sparsity": by_round["sparsity"].mean(), "mean": by_round[column].mean()})
 
 
-def outcomes(rounds: pd.DataFrame, choose: Callable[[Sequence[float]], Choice]) -> pd.DataFrame:
+def outcomes(
+    rounds: pd.DataFrame,
+    choose: Callable[[Sequence[float]], Choice],
+    by: str = "validation_accuracy",
+) -> pd.DataFrame:
     """One row a chain: the model that a rule keeps, and everything that had to be trained for it.
 
-    `choose` sees validation accuracy only. The costs of a distilled chain's teacher, which the
-    paper leaves out, stand apart: round 0 for a dense teacher, the whole chain for the best one,
-    and its logits, where they were tabulated (else its passes are in the student's rounds).
+    `choose` sees the column `by` only, which test data do not reach. The costs of a distilled
+    chain's teacher, which the paper leaves out, stand apart: round 0 for a dense teacher, the whole
+    chain for the best one, and its logits, where they were tabulated (else its passes are in the
+    student's rounds).
     """
     by_chain = dict(tuple(rounds.groupby("chain", sort=False)))
     rows = []
     for name, chain in by_chain.items():
-        choice = choose(chain.validation_accuracy.to_list())
+        choice = choose(chain[by].to_list())
         kept, billed = chain.iloc[choice.kept], chain.iloc[: choice.last + 1]
         own = billed[COSTS].sum(skipna=False)
         teacher = _spent_on_teacher(by_chain, kept, COSTS)
@@ -177,8 +182,11 @@ def best_outcomes(rounds: pd.DataFrame) -> pd.DataFrame:
     return outcomes(rounds, best_round)
 
 
-def stopped_outcomes(rounds: pd.DataFrame, rule: EarlyStopping) -> pd.DataFrame:
-    return outcomes(rounds, lambda validation: stop_early(validation, rule))
+def stopped_outcomes(
+    rounds: pd.DataFrame, rule: EarlyStopping, by: str = "validation_accuracy"
+) -> pd.DataFrame:
+    """The tolerance of `rule` is in units of the column `by`."""
+    return outcomes(rounds, lambda curve: stop_early(curve, rule), by)
 
 
 def valleys(rounds: pd.DataFrame, tolerance: float) -> pd.DataFrame:

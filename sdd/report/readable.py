@@ -42,7 +42,7 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "critical_to": ("critical phase to [%]", 2),
     "sweet_to": ("sweet phase to [%]", 2),
     "collapsed_to": ("collapsed phase to [%]", 2),
-    "tolerance": ("tolerance [points]", None),
+    "tolerance": ("tolerance [points, of entropy bit]", None),
     "own_rule": ("this study's rule", None),
     "stopped": ("seeds stopped", 0),
     "last_round": ("last round trained", 1),

@@ -133,12 +133,28 @@ def test_a_model_that_never_interpolates_has_no_end_of_interpolation(tiny):
 def test_early_stopping_grid_holds_the_studys_own_rule(tiny):
     table = build("early_stopping", tiny, RULE)
     base = table[(table.teacher == "none") & (table.weight_decay == 1e-4)]
-    assert len(base) == 10 and base.own_rule.sum() == 1
+    assert base.looks_at.value_counts().to_dict() == {"validation accuracy": 10, "entropy": 9}
+    assert base.own_rule.sum() == 1
     own = base[base.own_rule].iloc[0]
     assert (own.last_round_mean, own.kept_round_mean, own.stopped) == (3, 1, 2)
     assert own.cost_share_mean == pytest.approx(100 * 4 / 7)
     # More patience never costs less.
     assert base[base.tolerance == 1].sort_values("patience").flops_mean.is_monotonic_increasing
+
+
+def test_a_rule_may_look_at_the_entropy_where_it_was_measured():
+    """It rises with sparsity and falls with the collapse: a rule that follows it passes valleys."""
+    one = rounds([70, 60, 50, 72, 71, 40, 30])
+    one["entropy"] = [0.6, 0.62, 0.65, 0.7, 0.68, 0.5, 0.4]
+    table = build("early_stopping", one, RULE)
+    by_entropy = table[(table.looks_at == "entropy") & (table.patience == 1)]
+    found = by_entropy.set_index("tolerance")[["kept_round_mean", "last_round_mean"]]
+    assert found.loc[0.0].tolist() == [3, 4] and found.loc[0.02].tolist() == [4, 5]
+    own = table[table.own_rule].iloc[0]
+    assert own.kept_round_mean == 0  # validation accuracy stops it in its valley
+    unknown = build("early_stopping", one.assign(entropy=np.nan), RULE)
+    older = build("early_stopping", one.drop(columns="entropy"), RULE)
+    assert set(unknown.looks_at) == set(older.looks_at) == {"validation accuracy"}
 
 
 def claimed(table, *words):
