@@ -105,8 +105,8 @@ def test_a_chain_by_hand(lonely):
     training = [1 + epochs * images * s for s in speed]
     starts = 4 * (1 + work.ENGINE)
     starts += 2 * work.LIGHT + work.ENGINE + work.TABLE + work.ENGINE  # labels, collect
-    # Two figures and three tables on five workers, then the report.
-    starts += work.FIGURE + work.ENGINE + work.REPORT + work.ENGINE
+    # Three tables and three figures on five workers: a figure waits for a table; then the report.
+    starts += work.TABLE + work.FIGURE + work.REPORT + 3 * work.ENGINE
     expected = sum(training) + 4 * (2 + evaluated * 0.001) + 10 * starts
     assert bought.whole.seconds == pytest.approx(expected)
     assert bought.whole.seconds_at_least == pytest.approx(expected)

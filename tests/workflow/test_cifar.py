@@ -85,6 +85,7 @@ def test_a_cifar_study_runs_to_its_report(tmp_path, images):
     assert set(distilled.teacher_model) == {"vgg-3-3"}
     assert {path.name for path in (reports / "figures").glob("*.png")} == {
         "figure1_phenomenon.png", "figure2_occurrence.png", "figure5_distillation.png",
+            "figure_diagnostics.png",
     }  # fmt: skip
     # Ten classes: even two short epochs are better than a guess.
     assert frame[frame.sparsity == 0].test_accuracy.min() > 15
