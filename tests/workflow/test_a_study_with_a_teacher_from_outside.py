@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -101,12 +102,14 @@ def test_it_runs_to_the_report_where_the_teachers_cost_is_not_known(finished):
     assert table.loc[outside, ["flops_mean", "test_accuracy_mean"]].notna().all(axis=None)
     text = (reports / "tables" / "table2_distillation.md").read_text("utf-8")
     assert text.count("not known") == 2 * 4
+    compared = pd.read_csv(reports / "tables" / "comparisons.csv")
+    assert compared.method.eq("teacher from outside, early stop").all()
+    counted = compared.comparison.str.endswith("the teacher's counted")
+    assert compared[counted].ours_mean.isna().all() and compared.paper.isna().all()
+    alone = compared.comparison == "FLOPs saved against early stop"
+    assert compared[alone].ours_mean.notna().all()
     claims = pd.read_csv(reports / "tables" / "claims.csv")
-    assert claims.method.eq("teacher from outside, early stop").all()
-    counted = claims.claim.str.endswith("the teacher's counted")
-    assert claims[counted].ours_mean.isna().all()
-    assert claims[claims.claim == "FLOPs saved against early stop"].ours_mean.notna().all()
-    assert claims[["claimed", "paper"]].isna().all(axis=None)
+    assert (claims.holds == "not known").sum() == 2 * 2
     assert "not known" in (reports / "tables" / "claims.md").read_text("utf-8")
     assert "Nothing to be done" in finished.snakemake(*TAUGHT).stdout
 
@@ -128,6 +131,17 @@ def test_a_plan_knows_what_there_is_to_do_and_what_is_done(finished):
     assert "Training my-net on images like mnist-5k" in said
     again = (*TAUGHT, "--forceall")
     assert sum(finished.counted(*again).values()) == int(re.search(r"jobs +(\d+) ", said)[1])
+
+
+def test_watching_and_archives_know_the_teachers(finished, tmp_path):
+    said = finished.sdd("watch", *TAUGHT, "--once")
+    assert "9 of 9" in said and "Traceback" not in said
+    path = tmp_path / "taught.zip"
+    finished.sdd("archive", *TAUGHT, "--weights", "all", "--output", str(path))
+    names = zipfile.ZipFile(path).namelist()
+    adopted = "results/taught/teachers/outside/mnist-5k/my-net/tanh"
+    assert f"{adopted}/outside.json" in names and f"{adopted}/model.safetensors" in names
+    assert "my_nets.py" in names
 
 
 def test_moving_the_weights_trains_nothing_and_changing_them_trains_their_students(
