@@ -27,6 +27,7 @@ STAGES = {
     "noisy_labels": "hold out the validation set and corrupt the training labels",
     "train_round": "train one round of a chain, and maybe some ahead of it",
     "select_teacher": "choose the round of a chain that becomes a teacher",
+    "adopt_teacher": "check the weights of a teacher from outside, and keep them with the study",
     "teacher_logits": "tabulate a teacher's logits for every image under every augmentation",
     "collect_rounds": "collect the metrics of every round of a study into one table",
     "table": "write one table as .csv, .md and .tex",

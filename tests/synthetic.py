@@ -102,7 +102,7 @@ def chain(
             "weight_decay": weight_decay,
             "teacher": teacher,
             "teacher_chain": teacher_chain,
-            "teacher_round": {"none": np.nan, "dense": 0, "best": 24}[teacher],
+            "teacher_round": {"dense": 0, "best": 24}.get(teacher, np.nan),
             "teacher_model": teacher_model,
             "teacher_objective": teacher_objective,
             # As if the teacher were in the loop: its logits were not tabulated.

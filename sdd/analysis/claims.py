@@ -32,10 +32,12 @@ from sdd.analysis.paper import (
     TABLE_2,
     VANILLA,
     Said,
+    called,
     said_of_l2,
     said_of_the_valley,
     taught_by,
 )
+from sdd.study.methods import OUTSIDE
 from sdd.study.settings import EarlyStopping
 
 # What the paper claims: points of accuracy gained, and percent saved, by l2 and by distillation.
@@ -48,6 +50,7 @@ RELATIONS: dict[str, Callable[[Any, float], Any]] = {
     "at most": operator.le,
 }
 YES, NO, OPEN, UNKNOWN = "yes", "no", "not decided", "not measured"
+NOT_KNOWN = "not known"  # and cannot be: what a teacher from outside has cost
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Claim:
     values: pd.Series
     said: Said
     lambda_opt: float | None = None
+    knowable: bool = True
 
     @property
     def mean(self) -> float:
@@ -85,9 +89,9 @@ class Claim:
     def holds(self) -> str:
         """`yes` where the whole interval lies on the claimed side of the threshold, `no` where all
         of it lies on the other; else, and of one seed, `not decided`. Without the value of a seed
-        `not measured`."""
+        `not measured`, or `not known` where nobody can know it."""
         if self.values.isna().any():
-            return UNKNOWN
+            return UNKNOWN if self.knowable else NOT_KNOWN
         if len(self.values) < 2:
             return OPEN
         sides = {bool(RELATIONS[self.relation](end, self.threshold)) for end in self.interval}
@@ -170,11 +174,12 @@ def _of_distillation(
 ) -> Iterator[Claim]:
     """A student, stopped early, against itself on its own, as a whole chain."""
     student, setting = group.students[kind], _named(group, *_SETTING)
-    distilled = f"Distilled from the {kind} teacher"
+    distilled = f"Distilled from {called(kind)}"
+    says = _nothing if kind == OUTSIDE else Said  # of such teachers the paper claims nothing
     claim = partial(Claim, setting=setting)
     yield from _of_the_cure(
         claim, student, group.vanilla, tolerance,
-        Said(words="no valley", setting="VGG-like, CIFAR"),
+        says(words="no valley", setting="VGG-like, CIFAR"),
         f"{distilled}, the student has a shallower valley than alone",
         f"{distilled}, the student has no valley deeper than {tolerance:g} points",
     )  # fmt: skip
@@ -182,7 +187,7 @@ def _of_distillation(
         f"{distilled}, the student is more accurate than alone, on average over all rounds",
         unit="points", relation="more than", threshold=0,
         values=gained_over_rounds(student, group.vanilla),
-        said=Said(words="better (figure 5)", setting="VGG-like, CIFAR"),
+        said=says(words="better (figure 5)", setting="VGG-like, CIFAR"),
     )  # fmt: skip
 
     new, old = same_seeds(of_chains(stopped, student), of_chains(whole, group.vanilla))
@@ -193,7 +198,7 @@ def _of_distillation(
         "than the best of its whole chain alone",
         unit="points", relation="more than", threshold=GAINED,
         values=new.test_accuracy - old.test_accuracy,
-        said=Said(gain, f"more than {GAINED}", TABLE_2.title),
+        said=says(gain, f"more than {GAINED}", TABLE_2.title),
     )  # fmt: skip
     for cost, name, words in (
         ("flops", "FLOPs", f"about {SAVED_BY_DISTILLATION}"),
@@ -205,13 +210,14 @@ def _of_distillation(
         )
         printed = saved(getattr(paper, cost), getattr(alone, cost)) if paper else float("nan")
         for text, column, said in (
-            (sentence, cost, Said(printed, words, TABLE_2.title)),
+            (sentence, cost, says(printed, words, TABLE_2.title)),
             (f"{sentence}, with its teacher's counted", f"total_{cost}",
-             Said(words="does not count it", setting=TABLE_2.title)),
+             says(words="does not count it", setting=TABLE_2.title)),
         ):  # fmt: skip
             yield claim(
                 text, unit="%", relation="at least", threshold=SAVED_BY_DISTILLATION,
                 values=saved(new[column], old[column]), said=said,
+                knowable=kind != OUTSIDE or column == cost,
             )  # fmt: skip
 
 
@@ -251,6 +257,10 @@ def _of_the_cure(
         none, unit="points", relation="at most", threshold=tolerance, values=left[less.index],
         said=said,
     )  # fmt: skip
+
+
+def _nothing(number: float = 0, words: str = "", setting: str = "") -> Said:
+    return Said()
 
 
 _SETTING = (*SAME, "weight_decay", *TEACHING)

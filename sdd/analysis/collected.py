@@ -114,7 +114,8 @@ def outcomes(
     `choose` sees the column `by` only, which test data do not reach. The costs of a distilled
     chain's teacher, which the paper leaves out, stand apart: round 0 for a dense teacher, the whole
     chain for the best one, and its logits, where they were tabulated (else its passes are in the
-    student's rounds).
+    student's rounds). What a teacher from outside has cost is not known, and so is no sum that it
+    is in.
     """
     by_chain = dict(tuple(rounds.groupby("chain", sort=False)))
     rows = []

@@ -14,7 +14,8 @@ from sdd.base import layout
 from sdd.base.errors import DataError
 from sdd.base.files import read_record
 from sdd.machine.reading import EnergyReading
-from sdd.study.chains import Chain
+from sdd.study import outside
+from sdd.study.chains import Chain, OutsideTeacher, Teacher
 from sdd.study.config import StudyConfig
 from sdd.study.metrics import (
     Diagnostics,
@@ -34,7 +35,8 @@ def collect(spec: CollectSpec, first: Path, output: Path) -> None:
     `first` is the dense round of its first chain; the others lie beside it as in any study. A
     chain that two experiments share stands in the table once for each. Not measured stays empty.
     """
-    study = Study.of(StudyConfig.from_dict(spec.config), spec.datasets)
+    config = StudyConfig.from_dict(spec.config)
+    study = Study.of(config, spec.datasets, outside.settled(config))
     root = layout.root(first, study.layout.round(next(iter(study.chains)), 0).facts)
     found = Collection.read(study, root)
     rows = [
@@ -48,7 +50,10 @@ def collect(spec: CollectSpec, first: Path, output: Path) -> None:
 
 @dataclass(frozen=True)
 class Collection:
-    """What a study has left: rounds by their chain's path, teachers and their logits by theirs."""
+    """What a study has left: rounds by their chain's path, teachers and their logits by theirs.
+
+    Teachers from outside are no rounds: nothing is known of them but what their logits took.
+    """
 
     study: Study
     rounds: dict[str, list[RoundMetrics]]
@@ -66,6 +71,8 @@ class Collection:
         }
         teachers = {}
         for path, teacher in study.teachers.items():
+            if isinstance(teacher, OutsideTeacher):
+                continue
             candidates = rounds[teacher.chain.path]
             # Chosen again instead of read from teacher.json: Snakemake would go through all of
             # these inputs anew whenever one of them, the output of a checkpoint, has been made.
@@ -75,7 +82,7 @@ class Collection:
                 choice = select_teacher(candidates, rule.rule, rule.validation_images)
                 teachers[path] = candidates[choice.round]
         logits = {
-            files.facts: _logits(root, files, teachers[student.teacher.path])
+            files.facts: _logits(root, files, student, teachers.get(student.teacher.path))
             for files, student in study.logits_users.items()
             if student.teacher
         }
@@ -94,14 +101,21 @@ def _metrics(path: Path, chain: Chain, number: int) -> RoundMetrics:
 
 
 def _logits(
-    root: Path, files: layout.LogitsFiles, teacher: RoundMetrics
+    root: Path, files: layout.LogitsFiles, student: Chain, teacher: RoundMetrics | None
 ) -> tuple[TeacherLogitsFacts, TeacherLogitsCost]:
-    """What is known of a teacher's logits. Raises DataError where they are of another round."""
+    """What is known of the logits of a student's teacher, a round unless it is from outside.
+
+    Raises DataError where they are of another round, or of other weights from outside.
+    """
     facts = read_record(root / files.facts, TeacherLogitsFacts)
-    if facts.teacher_sha256 != teacher.weights_sha256:
+    if teacher:
+        same = facts.teacher_sha256 == teacher.weights_sha256
+    else:
+        same = facts.spec.teacher == student.teacher.spec
+    if not same:
         raise DataError(
-            f"{root / files.facts} is of round {facts.round} of {facts.teacher}, not of the chosen "
-            "teacher. Delete it and run snakemake again."
+            f"{root / files.facts} is of {facts.named}, not of the chosen teacher. Delete it and "
+            "run snakemake again."
         )
     cost = read_record(root / files.cost, TeacherLogitsCost)
     if cost.logits_sha256 not in (None, facts.sha256):
@@ -121,6 +135,7 @@ def row(
 ) -> Row:
     """A row of rounds.csv; `intensity` is the study's g CO2 a kWh, where it sets one."""
     teacher, distillation = chain.teacher, chain.distillation
+    source = teacher.chain if isinstance(teacher, Teacher) else None
     return {
         "study": found.study.name,
         "experiment": experiment,
@@ -131,10 +146,10 @@ def row(
         "model": chain.model,
         "weight_decay": chain.recipe.weight_decay,
         "teacher": teacher.which if teacher else "none",
-        "teacher_chain": teacher.chain.path if teacher else None,
-        "teacher_round": found.teachers[teacher.path].round if teacher else None,
-        "teacher_objective": teacher.chain.objective if teacher else None,
-        "teacher_model": teacher.chain.model if teacher else None,
+        "teacher_chain": source.path if source else None,
+        "teacher_round": found.teachers[teacher.path].round if source else None,
+        "teacher_objective": teacher.objective if teacher else None,
+        "teacher_model": teacher.model if teacher else None,
         **_logits_costs(found, chain, intensity),
         "alpha": distillation.alpha if distillation else None,
         "temperature": distillation.temperature if distillation else None,

@@ -11,7 +11,7 @@ import pandas as pd
 from sdd.analysis.collected import METHOD, curve, stopped_outcomes
 from sdd.analysis.descent import valley
 from sdd.analysis.paper import Method
-from sdd.study.methods import DENSE, SELECTIONS
+from sdd.study.methods import DENSE, OUTSIDE, SELECTIONS
 from sdd.study.settings import EarlyStopping
 
 SAME = ["dataset", "noise", "model", *METHOD]  # what is equal in every comparison
@@ -85,7 +85,7 @@ class Distilled(NamedTuple):
     alpha: float
     temperature: float
     vanilla: pd.DataFrame
-    students: dict[str, pd.DataFrame]  # by what their teacher is: dense, best, ...
+    students: dict[str, pd.DataFrame]  # by what their teacher is: dense, best, ..., outside
 
 
 def distillations(rounds: pd.DataFrame) -> Iterator[Distilled]:
@@ -103,9 +103,9 @@ def method(group: WeightDecays | Distilled) -> Method:
 
 
 def by_teacher(students: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Students by what their teacher is, the dense one first."""
+    """Students by what their teacher is, the dense one first, one from outside last."""
     found = dict(tuple(students.groupby("teacher")))
-    return {kind: found[kind] for kind in (DENSE, *SELECTIONS) if kind in found}
+    return {kind: found[kind] for kind in (DENSE, *SELECTIONS, OUTSIDE) if kind in found}
 
 
 # --- Two settings, seed by seed ---

@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from sdd.study.methods import OUTSIDE
+
 # The methods of the paper's tables, by which their rows are found.
 VANILLA, STOPPED, OPTIMAL = "no early stop", "early stop", "lambda_opt, early stop"
 
 
+def called(teacher: str) -> str:
+    """What a teacher is called in a sentence."""
+    return "a teacher from outside" if teacher == OUTSIDE else f"the {teacher} teacher"
+
+
 def taught_by(teacher: str) -> str:
     """The method of a student of a dense teacher, the best one, ..."""
-    return f"{teacher} teacher, early stop"
+    return f"{called(teacher).partition(' ')[2]}, early stop"
 
 
 DENSE, BEST = taught_by("dense"), taught_by("best")

@@ -24,7 +24,7 @@ from sdd.report.catalogue import Entry
 from sdd.report.material import Material
 from sdd.report.naming import without_truth
 from sdd.study.chains import Chain
-from sdd.study.metrics import TeacherLogitsFacts, read_metrics
+from sdd.study.metrics import OutsideFacts, TeacherLogitsFacts, read_metrics
 from sdd.study.study import Study
 
 # Which weights are put in: none, those that a figure shows, and with these every dense round's,
@@ -139,11 +139,16 @@ def _rounds(study: Study) -> Iterator[tuple[Chain, int]]:
     return ((chain, number) for chain in study.chains.values() for number in study.rounds)
 
 
+def _datasets(study: Study) -> list[layout.Files]:
+    data = {chain.dataset: chain.data for chain in study.chains.values()}
+    return [study.dataset(data[name]) for name in sorted(data)]
+
+
 def _facts(study: Study) -> Iterator[str]:
     """Of every data set, labels, round and teacher: what is known, but for the bulk."""
     files = study.layout
-    for name in sorted({chain.dataset for chain in study.chains.values()}):
-        yield layout.dataset(name).facts
+    for data in _datasets(study):
+        yield data.facts
     for labels in study.by_labels:
         yield files.labels(labels).facts
     for chain, number in _rounds(study):
@@ -151,6 +156,8 @@ def _facts(study: Study) -> Iterator[str]:
     for teacher in study.teachers.values():
         if teacher.chosen:
             yield files.choice(teacher.path)
+    for place in study.outside_teachers:
+        yield files.outside_teacher(place).facts
     for logits in study.logits_users:
         yield logits.facts
         yield logits.cost
@@ -173,8 +180,7 @@ def _reports(study: Study) -> Iterator[str]:
 def _bulk(study: Study) -> Iterator[tuple[str, str]]:
     """The big files, with the sha256 that their facts vouch for."""
     files = study.layout
-    for name in sorted({chain.dataset for chain in study.chains.values()}):
-        data = layout.dataset(name)
+    for data in _datasets(study):
         yield data.data, read_facts(Path(data.facts)).sha256
     for labels in study.by_labels:
         made = files.labels(labels)
@@ -182,6 +188,10 @@ def _bulk(study: Study) -> Iterator[tuple[str, str]]:
     for chain, number in _rounds(study):
         round = files.round(chain.path, number)
         yield round.data, read_metrics(Path(round.facts)).weights_sha256
+    for place in study.outside_teachers:
+        adopted = files.outside_teacher(place)
+        facts = read_record(Path(adopted.facts), OutsideFacts)
+        yield adopted.data, facts.weights_sha256
     for logits in study.logits_users:
         yield logits.data, read_record(Path(logits.facts), TeacherLogitsFacts).sha256
 
@@ -197,7 +207,11 @@ def kept_weights(study: Study, weights: str) -> list[str]:
         chosen |= {(path, _best(study, path)) for path in study.chains}
     elif weights == "all":
         chosen |= {(chain.path, number) for chain, number in _rounds(study)}
-    return [study.layout.round(path, number).data for path, number in sorted(chosen)]
+    outside = study.outside_teachers if weights == "all" else ()
+    return [
+        *(study.layout.round(path, number).data for path, number in sorted(chosen)),
+        *(study.layout.outside_teacher(place).data for place in outside),
+    ]
 
 
 def _best(study: Study, path: str) -> int:
@@ -221,9 +235,9 @@ def _code(study: Study) -> Iterator[tuple[str, Path]]:
     if Path("config.yaml").is_file():  # the study's own, before the one beside the Snakefile
         yield "config.yaml", Path("config.yaml")
     here = Path.cwd()
-    for chain in study.chains.values():
-        if chain.build:
-            for module in fingerprint.reached(chain.builder):
+    for network in (*study.chains.values(), *study.outside_teachers.values()):
+        if network.build:
+            for module in fingerprint.reached(network.builder):
                 if module.root == here:
                     yield module.file.relative_to(here).as_posix(), module.file
 

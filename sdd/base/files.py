@@ -143,6 +143,11 @@ def start_log(path: Path) -> None:
         raise DataError(f"{path} is no file, but a pipe. {REPAIR}") from None
 
 
+def expanded(path: str) -> str:
+    """The path as a person writes it, with ~ and $VARIABLES in it expanded."""
+    return os.path.expanduser(os.path.expandvars(path))
+
+
 def sha256(path: Path) -> str:
     """Raises DataError as `opened` does."""
     with opened(path) as file:

@@ -1,9 +1,12 @@
 """Where everything of a study lies: every folder and file name, in this one place.
 
-    resources/datasets/<dataset>/             a prepared data set, shared by all studies
+    resources/datasets/<dataset>/             a known data set, prepared, shared by all studies
+    results/<study>/datasets/<dataset>/       one of the user's own, prepared
     results/<study>/labels/<dataset>/<noise>/seed<k>/
     results/<study>/chains/<dataset>/<noise>/<model>/<objective>/seed<k>/round<rr>/
     results/<study>/teachers/<chain>/<best, one-standard-error or dense>/
+    results/<study>/teachers/outside/<dataset>/<model>/<name>/    weights of the user's, adopted
+    results/<study>/teachers/<dataset>/<noise>/<model>/<name>/seed<k>/outside/    what they say
     results/<study>/logs/...                  a log for each of these
     results/<study>/.state/                   what unfinished trainings go on from
     reports/<study>/                          rounds.csv, rounds.json, tables, figures, index.html,
@@ -21,7 +24,7 @@ from typing import NamedTuple
 from sdd.base.errors import DataError
 
 DATASET, LABELS, METRICS, LOGITS = "dataset.json", "labels.json", "metrics.json", "logits.json"
-CHOICE, COST = "teacher.json", "cost.json"
+CHOICE, COST, OUTSIDE = "teacher.json", "cost.json", "outside.json"
 ROUNDS, STUDY, REPORT = "rounds.csv", "study.json", "report.html"
 PAGE, OPENING, OPENING_FACTS = "index.html", "opening.rst", "opening.json"
 ROUNDS_FACTS = "rounds.json"
@@ -31,6 +34,7 @@ _DATA = {
     LABELS: "labels.safetensors",
     METRICS: "model.safetensors",
     LOGITS: "logits.safetensors",
+    OUTSIDE: "model.safetensors",
 }
 
 _STATE = ".state"
@@ -80,7 +84,11 @@ def round_name(number: int | str) -> str:
 
 
 def dataset(name: str) -> Files:
-    folder = f"resources/datasets/{name}"
+    """Of a known data set, which is the same in every study."""
+    return _dataset(f"resources/datasets/{name}")
+
+
+def _dataset(folder: str) -> Files:
     return Files(f"{folder}/{DATASET}", f"{folder}/{_DATA[DATASET]}", f"{folder}/prepare.log")
 
 
@@ -118,6 +126,10 @@ class Layout:
     def state(self) -> str:
         return f"{self.results}/{_STATE}"
 
+    def own_dataset(self, name: str) -> Files:
+        """Of one of the user's own: in another study its name may stand for other data."""
+        return _dataset(f"{self.results}/datasets/{name}")
+
     def labels(self, labels: str) -> Files:
         """Of the labels at the path <dataset>/<noise>/seed<k>."""
         folder = f"{self.results}/labels/{labels}"
@@ -137,8 +149,14 @@ class Layout:
     def choice_log(self, teacher: str) -> str:
         return f"{self.results}/logs/teachers/{teacher}.log"
 
+    def outside_teacher(self, place: str) -> Files:
+        """Of a teacher from outside, at <dataset>/<model>/<name>."""
+        folder = f"{self.results}/teachers/outside/{place}"
+        log = f"{self.results}/logs/teachers/outside/{place}.log"
+        return Files(f"{folder}/{OUTSIDE}", f"{folder}/{_DATA[OUTSIDE]}", log)
+
     def teacher_logits(self, teacher: str, augmentation: str) -> LogitsFiles:
-        """Of a teacher at the path <chain>/<rule, or dense>."""
+        """Of a teacher at the path <chain>/<rule, dense or outside>."""
         folder = f"{self.results}/teachers/{teacher}/logits-{augmentation}"
         log = f"{self.results}/logs/teachers/{teacher}-logits-{augmentation}.log"
         return LogitsFiles(

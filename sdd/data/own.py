@@ -1,12 +1,14 @@
-"""Data of the user's own: an .npz file, or a folder of images with a folder for each class.
+"""Data of the user's own: an .npz file, or a folder of images with a folder for each class, and
+maybe a list of the true ones beside them.
 
 `survey` reads no more than planning a study needs; `read` reads everything, for `preparation`.
 """
 
+import csv
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdd.base.errors import DataError
-from sdd.base.files import sha256
+from sdd.base.files import opened, sha256
+from sdd.base.names import listed
 from sdd.data.arrays import Arrays
 from sdd.data.datasets import Dataset
 
@@ -24,6 +27,8 @@ REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
 OPTIONAL = ("train_true_labels", "validation_images", "validation_labels", "class_names")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 MOST_CHANNELS = 4
+TRUE_LABELS = "true_labels.csv"  # beside train/, where the folders' names are not all right
+COLUMNS = ["path", "label"]
 # What damaged, encrypted or strangely packed archives raise, and arrays that are cut off.
 DAMAGE = (
     KeyError, ValueError, OSError, EOFError, RuntimeError, NotImplementedError, MemoryError,
@@ -232,6 +237,7 @@ def _folder_survey(name: str, source: Path, image_size: int | None) -> Dataset:
     if image_size is None:
         raise DataError(f"datasets.{name}: a folder of images needs image_size, pixels a side.")
     files, classes = _images(source), tuple(_classes(source))
+    _true_labels(source, files["train"], classes)
     return Dataset(
         name, len(classes), (3, image_size, image_size), len(files["train"]),
         len(files["test"]), (), (), None, "the user's own", reader=READER,
@@ -241,9 +247,10 @@ def _folder_survey(name: str, source: Path, image_size: int | None) -> Dataset:
 
 
 def _content(source: Path, files: Mapping[str, list[tuple[Path, int]]]) -> str:
-    """One sha256 of all images, under their names in the folder."""
-    digest = hashlib.sha256()
-    for path, _ in (each for part in files.values() for each in part):
+    """One sha256 of all images, under their names in the folder, and of their true labels."""
+    digest, listing = hashlib.sha256(), source / TRUE_LABELS
+    images = [path for part in files.values() for path, _ in part]
+    for path in images + [listing] * listing.exists():
         digest.update(f"{path.relative_to(source).as_posix()} {sha256(path)}\n".encode())
     return digest.hexdigest()
 
@@ -306,12 +313,68 @@ def _images(source: Path) -> dict[str, list[tuple[Path, int]]]:
     return found
 
 
+def _true_labels(
+    source: Path, images: Sequence[tuple[Path, int]], classes: Sequence[str]
+) -> NDArray[np.int64] | None:
+    """Those of the training images, in their order; None where the folder lists none.
+
+    Raises DataError, naming file and line, unless the list is whole.
+    """
+    for path in _seen(source):
+        if path.name != TRUE_LABELS and get_close_matches(path.name.lower(), [TRUE_LABELS], 1, 0.9):
+            raise DataError(f"{path}: true labels are listed in {TRUE_LABELS}. Rename it.")
+    path = source / TRUE_LABELS
+    if not path.exists():
+        return None
+    labels: dict[str, int] = {}
+    numbers = {name: number for number, name in enumerate(classes)}
+    names = [image.relative_to(source).as_posix() for image, _ in images]
+    known = set(names)
+    for line, (image, label) in _rows(path):
+        if image not in known:
+            close = get_close_matches(image, names, 1)
+            meant = f" Did you mean {close[0]}?" if close else " Paths begin with train/."
+            raise DataError(f"{path}, line {line}: there is no training image {image!r}.{meant}")
+        if image in labels:
+            raise DataError(f"{path}, line {line}: {image} stands in it twice.")
+        if label not in numbers:
+            raise DataError(
+                f"{path}, line {line}: there is no class {label!r}. There are: {listed(classes)}."
+            )
+        labels[image] = numbers[label]
+    missing = [name for name in names if name not in labels]
+    if missing:
+        raise DataError(
+            f"{path} lacks {listed(missing)}. It must hold a line for every training image."
+        )
+    return np.array([labels[name] for name in names], np.int64)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a list of labels with their numbers, but for the first, the columns' names."""
+    try:
+        with opened(path) as file:
+            rows = list(csv.reader(file.read().decode("utf-8-sig").splitlines(), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a list ({error}).") from None
+    if not rows or rows[0] != COLUMNS:
+        begins = ",".join(rows[0])[:80] if rows else "nothing"
+        raise DataError(f"{path} must begin with the line {','.join(COLUMNS)}, not with {begins}.")
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != len(COLUMNS):
+            raise DataError(f"{path}, line {line}: there must be a path and a label, nothing else.")
+        yield line, row
+
+
 def _folder(dataset: Dataset, source: Path) -> Arrays:
     from PIL import Image, UnidentifiedImageError
 
     arrays: Arrays = {}
-    size = dataset.shape[1]
-    for part, files in _images(source).items():
+    size, parts = dataset.shape[1], _images(source)
+    true = _true_labels(source, parts["train"], dataset.class_names)
+    if true is not None:
+        arrays["train_true_labels"] = true
+    for part, files in parts.items():
         images = np.empty((len(files), 3, size, size), np.uint8)
         for row, (path, _) in enumerate(files):
             try:

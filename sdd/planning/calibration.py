@@ -26,6 +26,7 @@ from sdd.machine.reading import EnergyReading
 from sdd.planning.made_up import FEW, make_dataset, make_labels
 from sdd.planning.rates import Anatomy, Machine, Power, Rates, Setting
 from sdd.planning.tasks import TASK, TIMES, TURNS, WORKER_S, Task, Times
+from sdd.planning.work import untrained
 from sdd.study.chains import Chain
 from sdd.study.metrics import RoundMetrics, read_metrics
 from sdd.study.study import Study
@@ -44,7 +45,7 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
     if devices.expects_gpu(device, gpus):
         # With none, device: cuda is refused by the first training, and says why.
         workers = min(workers, max(1, len(gpus)) * sharing)
-    chains = study.chains.values()
+    chains = [*study.chains.values(), *untrained(study).values()]
     rates: dict[Setting, Rates] = {}
     for chain in chains:
         setting = Setting.of(chain)
@@ -57,7 +58,7 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
                 study.last_round,
                 device=device,
                 sharing=sharing,
-                side_by_side=min(workers, len(chains)),
+                side_by_side=min(workers, len(study.chains)),
             )
     models = {(chain.model, chain.dataset): chain for chain in chains}
     return Machine(workers, load, {names: anatomy(c) for names, c in models.items()}, rates)

@@ -12,7 +12,7 @@ from sdd.machine.reading import JOULES_PER_KWH
 from sdd.planning.bill import Bill, Forecast
 from sdd.planning.rates import Anatomy, Machine, Rates, Setting
 from sdd.planning.schedule import Run, schedule, span, training_time
-from sdd.planning.work import ChainRates, Work, images, passes, tasks
+from sdd.planning.work import ChainRates, Work, images, passes, tasks, teaching, untrained
 from sdd.report.catalogue import shown_figures, shown_tables
 from sdd.study.study import Study
 
@@ -26,7 +26,8 @@ def draw_up(study: Study, machine: Machine, done: Mapping[str, list[float]]) -> 
     nothing = dict.fromkeys(study.chains, 0)
     there = {path: len(rounds) for path, rounds in done.items()}
     needed = trainings_needed(study, done)
-    by_chain = {path: machine.rates[Setting.of(chain)] for path, chain in study.chains.items()}
+    networks = {**study.chains, **untrained(study)}
+    by_chain = {path: machine.rates[Setting.of(chain)] for path, chain in networks.items()}
 
     def forecast(work: Work) -> Forecast:
         return _forecast(study, machine, by_chain, work)
@@ -64,14 +65,18 @@ def jobs(study: Study) -> dict[str, int]:
 
     Tables and figures, which have a rule each, are counted together.
     """
+    datasets = {chain.dataset for chain in study.chains.values()}
+    own = {chain.dataset for chain in study.chains.values() if chain.data.own}
     students = sum(chain.teacher is not None for chain in study.chains.values())
     plain = len(study.chains) - students
     counts = {
-        "prepare_dataset": len({chain.dataset for chain in study.chains.values()}),
+        "prepare_dataset": len(datasets - own),
+        "prepare_own_dataset": len(own),
         "noisy_labels": len({chain.labels for chain in study.chains.values()}),
         "train_dense": plain,
         "prune_retrain": plain * study.last_round,
         "select_teacher": sum(t.chosen for t in study.teachers.values()),
+        "adopt_teacher": len(study.outside_teachers),
         "teacher_logits": len(study.logits_users),
         "distill_dense": students,
         "distill_retrain": students * study.last_round,
@@ -116,6 +121,10 @@ def disk(study: Study, anatomy: Mapping[tuple[str, str], Anatomy]) -> dict[str, 
             weights_bytes(anatomy[chain.model, chain.dataset], chain.pruning.fraction, number)
             for chain in chains
             for number in study.rounds
+        )
+        + sum(
+            anatomy[teacher.model, teacher.data.name].state_bytes
+            for teacher in study.outside_teachers.values()
         ),
         "metrics and logs": sum(
             len(study.rounds) * (RECORD_BYTES + EPOCH_BYTES * chain.recipe.epochs)
@@ -167,10 +176,10 @@ def _forecast(study: Study, machine: Machine, rates: ChainRates, work: Work) -> 
     for chain in study.chains.values():
         if chain.teacher and not study.tabulated(chain):
             seen = images(study, chain)[0] * chain.recipe.epochs * work.trainings(chain)
-            source = chain.teacher.chain
+            source = teaching(chain)
             computed += seen * machine.anatomy[source.model, source.dataset].macs
     for student in study.logits_users.values():
-        source = student.teacher.chain
+        source = teaching(student)
         if work.first[student.path] == 0:
             macs = machine.anatomy[source.model, source.dataset].macs
             computed += passes(study, student) * macs

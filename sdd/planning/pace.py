@@ -14,7 +14,16 @@ from statistics import mean
 from sdd.planning.rates import Rates, Setting
 from sdd.planning.schedule import schedule, span
 from sdd.planning.watching import Finished, Look
-from sdd.planning.work import ENGINE, LIGHT, ChainRates, Work, tasks, training_seconds
+from sdd.planning.work import (
+    ENGINE,
+    LIGHT,
+    ChainRates,
+    Work,
+    network,
+    tasks,
+    training_seconds,
+    untrained,
+)
 from sdd.study.chains import Chain
 from sdd.study.study import Study
 
@@ -60,7 +69,9 @@ class Pace:
                 missing = len(self.study.rounds) - there[path]
                 unknown[chain.model] = unknown.get(chain.model, 0) + missing
         nothing = Rates(0.0, 0.0, 0.0, {0: 0.0}, {0: 0.0}, None, "")
-        known = {path: rates.get(path, nothing) for path in self.study.chains}
+        # A teacher from outside is never timed: its passes are in the rounds of its students.
+        networks = (*self.study.chains, *untrained(self.study))
+        known = {path: rates.get(path, nothing) for path in networks}
         start_s = self._start(look, known, workers)
         known = {path: replace(rate, start_s=start_s) for path, rate in known.items()}
         ongoing = dict(self._ongoing(look, known))
@@ -113,7 +124,7 @@ class Pace:
         for path, chain in self.study.chains.items():
             own = path in found and self._kinds[path][0] in points
             if own and chain.teacher and not self.study.tabulated(chain):
-                source = found.get(chain.teacher.chain.path)
+                source = found.get(network(chain.teacher))
                 if source:
                     passes = source.seconds_an_image(0) / 3
                     image_s = {n: max(0.0, s - passes) for n, s in found[path].image_s.items()}

@@ -6,12 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdd.analysis.selection import TeacherChoice
-from sdd.base import layout
 from sdd.base.errors import DataError
 from sdd.base.files import read_record
 from sdd.data.facts import read_facts, read_label_facts
-from sdd.study.chains import Chain
-from sdd.study.metrics import Hashes, RoundMetrics, TeacherLogitsFacts, read_metrics
+from sdd.study.chains import Chain, OutsideTeacher
+from sdd.study.metrics import (
+    Hashes,
+    OutsideFacts,
+    RoundMetrics,
+    TeacherLogitsFacts,
+    read_metrics,
+)
 from sdd.study.study import Study
 
 Finished = Mapping[str, list[RoundMetrics]]
@@ -49,7 +54,7 @@ def _accuracy(metrics: RoundMetrics) -> float:
 def _inputs(study: Study, chain: Chain, finished: Finished) -> Hashes | None:
     """What the dense round of a chain is made from; None where something is still to be made."""
     try:
-        facts = read_facts(Path(layout.dataset(chain.dataset).facts))
+        facts = read_facts(Path(study.dataset(chain.data).facts))
         if facts.content != chain.data.content:  # the user's own has changed since
             return None
         dataset = facts.sha256
@@ -64,16 +69,9 @@ def _inputs(study: Study, chain: Chain, finished: Finished) -> Hashes | None:
 
 def _taught(study: Study, chain: Chain, finished: Finished, hashes: Hashes) -> Hashes | None:
     """The same with the chain's teacher, or its logits. Raises DataError for a missing file."""
-    there = finished[chain.teacher.chain.path]
-    number = 0
-    if chain.teacher.chosen:
-        if len(there) < len(study.rounds):
-            return None
-        choice = Path(study.layout.choice(chain.teacher.path))
-        number = read_record(choice, TeacherChoice).round
-    if number >= len(there):
+    weights = _teacher_weights(study, chain, finished)
+    if weights is None:
         return None
-    weights = there[number].weights_sha256
     if not study.tabulated(chain):
         return replace(hashes, teacher=weights)
     logits = read_record(Path(study.teacher_logits(chain).facts), TeacherLogitsFacts)
@@ -82,6 +80,22 @@ def _taught(study: Study, chain: Chain, finished: Finished, hashes: Hashes) -> H
     if made_from != (spec, weights, hashes.labels):
         return None
     return replace(hashes, teacher_logits=logits.sha256)
+
+
+def _teacher_weights(study: Study, student: Chain, finished: Finished) -> str | None:
+    """The sha256 of its teacher's weights; None where they are still to be made, or adopted."""
+    teacher = student.teacher
+    if isinstance(teacher, OutsideTeacher):
+        facts = Path(study.layout.outside_teacher(teacher.place).facts)
+        adopted = read_record(facts, OutsideFacts)
+        return adopted.weights_sha256 if adopted.spec == study.outside_spec(teacher.place) else None
+    there = finished[teacher.chain.path]
+    number = 0
+    if teacher.chosen:
+        if len(there) < len(study.rounds):
+            return None
+        number = read_record(Path(study.layout.choice(teacher.path)), TeacherChoice).round
+    return there[number].weights_sha256 if number < len(there) else None
 
 
 def _metrics(path: Path) -> RoundMetrics | None:

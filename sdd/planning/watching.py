@@ -336,8 +336,8 @@ def _ending(lines: Sequence[str]) -> tuple[str, str]:
 def _other_jobs(study: Study) -> Iterator[tuple[str, str, str]]:
     """What each is called, the file that it makes, and its log."""
     files = study.layout
-    for name in sorted({chain.dataset for chain in study.chains.values()}):
-        data = layout.dataset(name)
+    for name, prepared in sorted({c.dataset: c.data for c in study.chains.values()}.items()):
+        data = study.dataset(prepared)
         yield f"data set {name}", data.facts, data.log
     for name in study.by_labels:
         labels = files.labels(name)
@@ -346,6 +346,9 @@ def _other_jobs(study: Study) -> Iterator[tuple[str, str, str]]:
         if teacher.chosen:
             path = teacher.path
             yield f"choice of the teacher {path}", files.choice(path), files.choice_log(path)
+    for place in study.outside_teachers:
+        adopted = files.outside_teacher(place)
+        yield f"teacher from outside {place}", adopted.facts, adopted.log
     for logits in study.logits_users:
         yield f"teacher logits {Path(logits.facts).parent}", logits.facts, logits.log
     yield "collecting all rounds", files.rounds, files.report_log("collect_rounds")

@@ -1,13 +1,13 @@
 """The work that a study is: its jobs, what each takes, and what it waits for."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sdd.planning.rates import Rates
 from sdd.planning.schedule import Job
 from sdd.report.catalogue import shown_figures, shown_tables
-from sdd.study.chains import Chain
-from sdd.study.settings import OUTCOMES
+from sdd.study.chains import Chain, OutsideTeacher, Teacher
+from sdd.study.settings import OUTCOMES, Passes
 from sdd.study.study import Study
 
 # What jobs that train nothing take, in start-ups of a job that does (most of it `import torch`):
@@ -17,7 +17,7 @@ LIGHT, TABLE, FIGURE, REPORT = 0.06, 0.4, 1.6, 2.8
 ENGINE = 0.03
 
 
-# The rates of each chain, by its path.
+# The rates of each chain by its path, and of each teacher from outside by its own.
 ChainRates = Mapping[str, Rates]
 
 
@@ -38,6 +38,32 @@ def images(study: Study, chain: Chain) -> tuple[int, int, int]:
     return study.images(chain.data)
 
 
+def teaching(student: Chain) -> Chain:
+    """The chain of its teacher; of one from outside, which has none, one of the same network."""
+    teacher = student.teacher
+    if not isinstance(teacher, OutsideTeacher):
+        return teacher.chain
+    recipe = replace(student.recipe, **vars(Passes()))
+    return replace(
+        student, model=teacher.model, build=teacher.build, recipe=recipe,
+        distillation=None, teacher=None,
+    )  # fmt: skip
+
+
+def untrained(study: Study) -> dict[str, Chain]:
+    """For every teacher from outside, by its path, a chain of the same network."""
+    return {
+        chain.teacher.path: teaching(chain)
+        for chain in study.chains.values()
+        if isinstance(chain.teacher, OutsideTeacher)
+    }
+
+
+def network(teacher: Teacher | OutsideTeacher) -> str:
+    """By which path its rates are known."""
+    return teacher.path if isinstance(teacher, OutsideTeacher) else teacher.chain.path
+
+
 def passes(study: Study, student: Chain) -> int:
     """For how many images a teacher's logits are tabulated, which its students look up."""
     return OUTCOMES[student.recipe.augmentation] * images(study, student)[0]
@@ -54,7 +80,7 @@ def training_seconds(
     rate = rates[chain.path]
     image_s = rate.seconds_an_image(round)
     if chain.teacher and not study.tabulated(chain):  # the teacher is in the loop
-        image_s += rates[chain.teacher.chain.path].seconds_an_image(0) / 3
+        image_s += rates[network(chain.teacher)].seconds_an_image(0) / 3
     training = rate.setup_s + chain.recipe.epochs * train * image_s
     return training, (train + validation + test) * rate.seconds_an_image(0) / 3
 
@@ -64,7 +90,7 @@ def tasks(study: Study, rates: ChainRates, work: Work) -> list[Job]:
     todo = Todo(max(rate.start_s for rate in rates.values()))
     for chain in study.chains.values():
         if work.trainings(chain):
-            begin = _begin(study, chain, rates, work, todo) if work.first[chain.path] == 0 else None
+            begin = _begin(study, chain, rates, work, todo) if work.first[chain.path] == 0 else ()
             for job in chain_tasks(study, chain, rates, work, begin):
                 todo.jobs[job.name] = job
     if todo.jobs:
@@ -96,30 +122,39 @@ class Todo:
         return tuple(need for need in needs if need in self.jobs)
 
 
-def _begin(study: Study, chain: Chain, rates: ChainRates, work: Work, todo: Todo) -> str | None:
-    """The job that a chain's dense round waits for, added with what it waits for itself."""
-    if not chain.teacher:
-        return todo.add(f"labels {chain.labels}", 2 * LIGHT, [])  # with the data set
-    source = chain.teacher.chain.path
-    begin = f"{source} 0"
-    if chain.teacher.chosen:
+def _begin(
+    study: Study, chain: Chain, rates: ChainRates, work: Work, todo: Todo
+) -> tuple[str, ...]:
+    """The jobs that a chain's dense round waits for, added with what they wait for themselves."""
+    teacher = chain.teacher
+    outside = isinstance(teacher, OutsideTeacher)
+    if not teacher or outside:
+        labels = todo.add(f"labels {chain.labels}", 2 * LIGHT, [])  # with the data set
+    if not teacher:
+        return (labels,)
+    if outside:
+        begin = (labels, todo.add(f"outside {teacher.place}", 1, []))
+    elif teacher.chosen:
+        source = teacher.chain.path
         last = f"{source} {work.stop[source] - 1}"
-        begin = todo.add(f"teacher {chain.teacher.path}", LIGHT, [last])
+        begin = (todo.add(f"teacher {teacher.path}", LIGHT, [last]),)
+    else:
+        begin = (f"{teacher.chain.path} 0",)
     if study.tabulated(chain):
         logits = study.teacher_logits(chain).facts
         if logits not in todo.jobs:
-            rate = rates[chain.teacher.chain.path]
+            rate = rates[network(teacher)]
             passing = passes(study, chain) * rate.seconds_an_image(0) / 3
             whole = passing + (1 + ENGINE) * rate.start_s + rate.round_s
             todo.jobs[logits] = Job(
-                logits, whole, todo.waiting([begin]), passing, joules(rate, passing)
+                logits, whole, todo.waiting(begin), passing, joules(rate, passing)
             )
-        begin = logits
-    return begin if begin in todo.jobs else None
+        begin = (logits,)
+    return todo.waiting(begin)
 
 
 def chain_tasks(
-    study: Study, chain: Chain, rates: ChainRates, work: Work, begin: str | None
+    study: Study, chain: Chain, rates: ChainRates, work: Work, begin: tuple[str, ...]
 ) -> Iterator[Job]:
     """A chain's rounds, one after the other, the first after `begin`.
 
@@ -127,7 +162,7 @@ def chain_tasks(
     """
     rate, length = rates[chain.path], study.config.rounds_per_job
     first, stop = work.first[chain.path], work.stop[chain.path]
-    needs = (begin,) if begin else ()
+    needs = begin
     for number in range(first, stop):
         leader = number - (number - 1) % length if number else 0
         if number == leader:

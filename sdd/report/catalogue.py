@@ -17,6 +17,7 @@ from sdd.base.files import canonical, sha256
 from sdd.report.page import files
 from sdd.report.specs import HtmlReportSpec, PageSpec, ReportSpec
 from sdd.study.chains import Chain
+from sdd.study.methods import OUTSIDE
 from sdd.study.study import Study
 
 # --- What there is to show ------------------------------------------------------------------------
@@ -47,7 +48,8 @@ def has_students(study: Study) -> bool:
 
 
 def has_teachers(study: Study) -> bool:
-    return bool(study.teachers)
+    """Whether some teacher is a round of this study."""
+    return len(study.teachers) > sum(t.which == OUTSIDE for t in study.teachers.values())
 
 
 def has_methods(study: Study) -> bool:

@@ -55,7 +55,7 @@ def _sentence(row: Row) -> str:
 
 def _measured(row: Row) -> str:
     if not row.get("ours_mean"):
-        return "not measured"
+        return "not known" if row.get("holds") == "not known" else "not measured"
     return f"{float(row['ours_mean']):.4g} {row.get('unit', '')}".strip()
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from sdd.analysis.claims import NOT_KNOWN
 from sdd.analysis.collected import COSTS, METHOD
-from sdd.analysis.paper import Method
+from sdd.analysis.paper import Method, taught_by
 from sdd.report.naming import noise_name
+from sdd.study.methods import OUTSIDE
 
 # Header and decimals (None: four significant digits) of each column, its prefixes taken off.
 HEADERS: dict[str, tuple[str, int | None]] = {
@@ -78,6 +80,7 @@ HEADERS: dict[str, tuple[str, int | None]] = {
 TEACHING_HEADERS = {"teacher's model", "teacher's objective", "α", "τ"}
 SETTING_HEADERS = {"data set", "label noise", "model", "λ", "teacher", *TEACHING_HEADERS, *METHOD}
 OWNERS = {"paper_": "paper: ", "teacher_": "teacher's ", "total_": "total "}
+COUNTED = ", the teacher's counted"  # how a comparison ends that bills the teacher's cost too
 UNITS = {1e15: "PFLOPs", 1e12: "TFLOPs", 1e9: "GFLOPs", 1e6: "MFLOPs", 1.0: "FLOPs"}
 
 
@@ -115,8 +118,9 @@ def has_intervals(frame: pd.DataFrame) -> bool:
 def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[list[str]]:
     """The header and the rows as text: means with their intervals, one unit for all FLOPs.
 
-    Columns without any value are left out, except for costs, which say that nobody measured them;
-    so is how chains are pruned and retrained, where it is the paper's way everywhere.
+    Columns without any value are left out, except for costs, which say that nobody measured them,
+    or that what a teacher from outside has cost is not known; so is how chains are pruned and
+    retrained, where it is the paper's way everywhere.
     On the data sets `without_truth` how many labels are wrong is unknown, and is said to be.
     """
     flops = frame.filter(regex=r"(^|_)flops(_mean)?$").max().max()
@@ -133,23 +137,37 @@ def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[l
         owner = next((o for o in OWNERS if base.startswith(o) and base not in HEADERS), "")
         header, digits = HEADERS.get(base.removeprefix(owner), (base.replace("_", " "), None))
         values = frame[name] / scale if base.endswith("flops") else frame[name]
-        missing = "not measured" if measured else "-"
+        unknown = _unknown(frame, owner) if measured else [False] * len(frame)
+        missing = ["not known" if u else "not measured" if measured else "-" for u in unknown]
         spread = next((base + s for s in SPREADS if base + s in frame), None)
         high = name.removesuffix("_low") + "_high"
         if high in frame:
             cells = [_from_to(*ends, digits) for ends in zip(values, frame[high], strict=True)]
         elif spread:
             unit = scale if base.endswith("flops") else 1
-            pairs = zip(values, frame[spread] / unit, strict=True)
-            cells = [_plus_minus(*pair, digits, missing) for pair in pairs]
+            cells = [
+                _plus_minus(*each, digits, word)
+                for *each, word in zip(values, frame[spread] / unit, missing, strict=True)
+            ]
             header += " (± deviation)" if spread.endswith("_deviation") else ""
         else:
-            cells = [_cell(value, digits, missing) for value in values]
+            cells = [_cell(v, digits, word) for v, word in zip(values, missing, strict=True)]
         if name == "noise":
             known = [dataset not in without_truth for dataset in frame["dataset"]]
             cells = [noise_name(c, truth_known=k) for c, k in zip(cells, known, strict=True)]
         columns.append([OWNERS.get(owner, "") + header.format(unit=UNITS[scale]), *cells])
     return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _unknown(frame: pd.DataFrame, owner: str) -> list[bool]:
+    """Whether a row's cost cannot be known: a teacher from outside has a part in it."""
+    if "holds" in frame:
+        return list(frame.holds == NOT_KNOWN)
+    if "comparison" in frame:
+        return list((frame.method == taught_by(OUTSIDE)) & frame.comparison.str.endswith(COUNTED))
+    if owner in ("teacher_", "total_") and "teacher" in frame:
+        return list(frame.teacher == OUTSIDE)
+    return [False] * len(frame)
 
 
 def _cell(value: Any, digits: int | None, missing: str = "-") -> str:

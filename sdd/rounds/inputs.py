@@ -6,8 +6,9 @@ from pathlib import Path
 from sdd.base.errors import DataError
 from sdd.base.files import read_record
 from sdd.data.facts import check_dataset, check_labels, read_facts, read_label_facts
-from sdd.study.metrics import Hashes, RoundMetrics, TeacherLogitsFacts, read_metrics
-from sdd.study.specs import RoundSpec, TeacherSpec
+from sdd.rounds.teachers import Network, check_teacher, read_network_facts
+from sdd.study.metrics import Hashes, TeacherLogitsFacts, read_metrics
+from sdd.study.specs import RoundSpec
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,9 @@ class Inputs:
     """JSON files, each with its data beside it.
 
     `parent` are the metrics of the round before (None for round 0). `teacher` are those of the
-    round that a student learns from: from its logits, `teacher_logits`, if there are any, else from
-    itself. Without distillation both are None. `origin` are those of the dense round whose early
-    weights this one goes back to.
+    round, or the facts on the network from outside, that a student learns from: from its logits,
+    `teacher_logits`, if there are any, else from itself. Without distillation both are None.
+    `origin` are those of the dense round whose early weights this one goes back to.
     """
 
     dataset: Path
@@ -35,7 +36,7 @@ class Inputs:
             dataset=read_facts(self.dataset).sha256,
             labels=read_label_facts(self.labels).sha256,
             parent=read_metrics(self.parent).weights_sha256 if self.parent else None,
-            teacher=read_metrics(in_the_loop).weights_sha256 if in_the_loop else None,
+            teacher=read_network_facts(in_the_loop).weights_sha256 if in_the_loop else None,
             teacher_logits=read_record(logits, TeacherLogitsFacts).sha256 if logits else None,
             origin=read_metrics(self.origin).weights_sha256 if self.origin else None,
         )
@@ -51,12 +52,12 @@ class Inputs:
             if self.teacher_logits:
                 self._check_logits(self.teacher_logits, spec, teacher)
 
-    def _check_logits(self, path: Path, spec: RoundSpec, teacher: RoundMetrics) -> None:
+    def _check_logits(self, path: Path, spec: RoundSpec, teacher: Network) -> None:
         logits = read_record(path, TeacherLogitsFacts)
         wrong = [
             what
             for what, theirs, ours in (
-                ("teacher", logits.teacher, teacher.spec.chain),
+                ("teacher", logits.teacher, teacher.chain),
                 ("round of the teacher", logits.teacher_sha256, teacher.weights_sha256),
                 ("labels", logits.labels_sha256, read_label_facts(self.labels).sha256),
                 ("augmentation", logits.spec.augmentation, spec.recipe.augmentation),
@@ -65,19 +66,6 @@ class Inputs:
         ]
         if wrong:
             raise DataError(
-                f"{path} is of round {logits.round} of {logits.teacher}, which does not teach "
-                f"{spec.chain}: another {', another '.join(wrong)}. Delete it and run snakemake "
-                "again."
+                f"{path} is of {logits.named}, which does not teach {spec.chain}: another "
+                f"{', another '.join(wrong)}. Delete it and run snakemake again."
             )
-
-
-def check_teacher(path: Path, spec: TeacherSpec) -> RoundMetrics:
-    """The metrics at `path`. Raises DataError unless they are of a round that `spec` may mean."""
-    metrics = read_metrics(path)
-    right = metrics.spec.chain == spec.chain and (spec.which != "dense" or metrics.round == 0)
-    if not right or metrics.ended is not None:
-        raise DataError(
-            f"{path} is of round {metrics.round} of {metrics.spec.chain}, which is not the "
-            f"{spec.which} teacher from {spec.chain}. Delete it and run snakemake again."
-        )
-    return metrics

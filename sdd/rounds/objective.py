@@ -9,7 +9,7 @@ from sdd.data.facts import DatasetFacts
 from sdd.rounds.inputs import Inputs
 from sdd.rounds.network import read_network
 from sdd.rounds.teacher_logits import read_logits
-from sdd.study.metrics import read_metrics
+from sdd.rounds.teachers import read_network_facts
 from sdd.study.specs import RoundSpec
 from sdd.training.distillation import Targets, distillation_loss, targets
 from sdd.training.evaluation import forward
@@ -57,10 +57,10 @@ def objective_of(
     log("the teacher is in the loop: a file of its logits would be above largest_table")
     network, _ = read_network(inputs.teacher, facts, labels.device)
     network.eval().requires_grad_(False)
-    teacher = read_metrics(inputs.teacher)
+    teacher = read_network_facts(inputs.teacher)
 
     @torch.no_grad()
     def logits(batch: Batch) -> Tensor:
-        return forward(network, batch.inputs, teacher.spec.recipe)
+        return forward(network, batch.inputs, teacher.computes)
 
     return taught_by(logits), len(labels) * spec.recipe.epochs * teacher.macs.forward_macs

@@ -29,10 +29,10 @@ from sdd.data.facts import check_dataset, check_labels, read_facts, read_label_f
 from sdd.data.labels import read_labels
 from sdd.machine.devices import device_name
 from sdd.machine.energy import EnergyMeter
-from sdd.rounds.inputs import check_teacher
 from sdd.rounds.network import read_network
-from sdd.study.metrics import TeacherLogitsCost, TeacherLogitsFacts, read_metrics
-from sdd.study.settings import OUTCOMES, Recipe
+from sdd.rounds.teachers import check_teacher, read_network_facts
+from sdd.study.metrics import TeacherLogitsCost, TeacherLogitsFacts
+from sdd.study.settings import OUTCOMES, Passes, Recipe
 from sdd.study.specs import TeacherLogitsSpec
 from sdd.training.augmentation import flip_and_crop
 from sdd.training.evaluation import forward
@@ -51,7 +51,8 @@ def make(
     device: torch.device,
     log: Callable[[str], None],
 ) -> None:
-    """Writes the logits of the round whose metrics are `teacher`, for the images it trained on.
+    """Writes the logits of a teacher for the images that its students train on: of the round whose
+    metrics are `teacher`, or of the network from outside that is described there.
 
     `dataset` and `labels` are JSON files with their data beside them, as for a round; the spec
     says which augmentation. Images have the order of the labels.
@@ -61,7 +62,7 @@ def make(
         check_labels(labels, spec.labels, dataset)
     if spec.teacher:
         check_teacher(teacher, spec.teacher)
-    facts, metrics = read_facts(dataset), read_metrics(teacher)
+    facts, known = read_facts(dataset), read_network_facts(teacher)
     network, _ = read_network(teacher, facts, device)
     samples = Samples.place(
         read_dataset(dataset)["train_images"],
@@ -73,7 +74,7 @@ def make(
     started = time.perf_counter()
     with EnergyMeter(device=str(device)) as meter:
         table = tabulate(
-            network, samples, metrics.spec.recipe, spec.augmentation, classes=facts.classes, log=log
+            network, samples, known.computes, spec.augmentation, classes=facts.classes, log=log
         )
     data = layout.data_of(output)
     with replacing(data) as temporary:
@@ -81,13 +82,13 @@ def make(
     images, outcomes, classes = table.shape
     made = TeacherLogitsFacts(
         spec=spec,
-        teacher=metrics.spec.chain,
-        round=metrics.round,
-        teacher_sha256=metrics.weights_sha256,
+        teacher=known.chain,
+        round=known.round,
+        teacher_sha256=known.weights_sha256,
         labels_sha256=read_label_facts(labels).sha256,
         shape=(images, outcomes, classes),
         type=str(table.dtype).removeprefix("torch."),
-        flops=images * outcomes * metrics.macs.forward_macs,
+        flops=images * outcomes * known.macs.forward_macs,
         sha256=sha256(data),
     )
     write_json(output, to_dict(made))
@@ -102,7 +103,7 @@ def make(
 def tabulate(
     teacher: nn.Module,
     samples: Samples,
-    recipe: Recipe,
+    recipe: Recipe | Passes,
     augmentation: str,
     *,
     classes: int,
@@ -110,7 +111,8 @@ def tabulate(
 ) -> Tensor:
     """[n, outcomes, classes] on the CPU: the teacher's logits, less the largest of their row.
 
-    `recipe` is the teacher's own and gives the precision of its passes; `samples` hold raw pixels.
+    `recipe` is the teacher's own, if it is known, and gives the precision of its passes; `samples`
+    hold raw pixels.
     """
     teacher.eval()
     augmented = augmentation != "none"

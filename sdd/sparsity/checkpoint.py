@@ -22,6 +22,7 @@ FORMAT = "sdd-round-2"
 FEW = 1 / 32
 
 Arrays = dict[str, np.ndarray]
+Shapes = dict[str, list[int]]
 
 
 EARLY = "early/"  # before the names of weights that later rounds go back to
@@ -62,13 +63,22 @@ def write_checkpoint(
     return digest
 
 
-def read_checkpoint(path: Path, digest: str) -> tuple[Arrays, Arrays]:
+def read_checkpoint(path: Path, digest: str, facts: str = layout.METRICS) -> tuple[Arrays, Arrays]:
     """Reads what `write_checkpoint` wrote: state and masks.
 
     Raises CheckpointError when the file is missing, is not the one whose sha256 is `digest`, or
-    has another format.
+    has another format. `facts` is the name of the file beside it that vouches for it.
     """
-    tensors, prunable = _read(path, digest)
+    return _unpacked(*_read(path, digest, facts))
+
+
+def unpacked(path: Path) -> tuple[Arrays, Arrays] | None:
+    """State and masks in a file of this format; None for any other safetensors."""
+    found = _found(path)
+    return _unpacked(*found) if found else None
+
+
+def _unpacked(tensors: Arrays, prunable: Shapes) -> tuple[Arrays, Arrays]:
     tensors = {name: value for name, value in tensors.items() if not name.startswith(EARLY)}
     masks: Arrays = {}
     for name, shape in prunable.items():
@@ -93,19 +103,27 @@ def read_early(path: Path, digest: str) -> Arrays:
     return {n.removeprefix(EARLY): value for n, value in tensors.items() if n.startswith(EARLY)}
 
 
-def _read(path: Path, digest: str) -> tuple[Arrays, dict[str, list[int]]]:
+def _read(path: Path, digest: str, facts: str = layout.METRICS) -> tuple[Arrays, Shapes]:
     """All that is in the file, and the shapes of the prunable weights."""
-    repair = f"Delete {path.with_name(layout.METRICS)} and run snakemake again to train that round."
+    repair = f"Delete {path.with_name(facts)} and run snakemake again to make it anew."
     if not path.exists():
         raise CheckpointError(f"{path} is missing. {repair}")
     if sha256(path) != digest:
-        raise CheckpointError(f"{path} is not the file that its metrics.json describes. {repair}")
+        raise CheckpointError(f"{path} is not the file that its {facts} describes. {repair}")
     try:
-        with safe_open(path, "numpy") as file:
-            header = json.loads((file.metadata() or {}).get("sdd", "{}"))
-            if header.get("format") != FORMAT:
-                raise CheckpointError(f"{path} is not in the format {FORMAT}. {repair}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found = _found(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path} cannot be read ({error}). {repair}") from None
+    if found is None:
+        raise CheckpointError(f"{path} is not in the format {FORMAT}. {repair}")
+    return found
+
+
+def _found(path: Path) -> tuple[Arrays, Shapes] | None:
+    """The same of any safetensors; None where they are of another format."""
+    with safe_open(path, "numpy") as file:
+        header = json.loads((file.metadata() or {}).get("sdd", "{}"))
+        if header.get("format") != FORMAT:
+            return None
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return tensors, header["prunable"]

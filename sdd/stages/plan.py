@@ -1,4 +1,4 @@
-"""Say what a study costs, before it is run; for people, from the folder of config.yaml."""
+"""Say what a study costs, before it is run; for people, from the folder that it runs in."""
 
 import argparse
 import json

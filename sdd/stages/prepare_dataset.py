@@ -1,9 +1,9 @@
 """Prepare one data set as a compact uint8 file."""
 
 import argparse
-import os
 from pathlib import Path
 
+from sdd.base.files import expanded
 from sdd.data import preparation
 from sdd.data.settings import DatasetSpec
 
@@ -15,6 +15,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    named = os.path.expanduser(os.path.expandvars(args.folder)) if args.folder else None
-    folder = Path(named) if named else None
+    folder = Path(expanded(args.folder)) if args.folder else None
     preparation.prepare(DatasetSpec.from_dict(args.spec), folder, args.output)

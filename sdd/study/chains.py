@@ -1,12 +1,13 @@
-"""Chains: one model's life in one setting, and the round of another chain that teaches it."""
+"""Chains: one model's life in one setting, and what teaches it."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from sdd.base import names
 from sdd.data.datasets import Dataset
 from sdd.data.settings import LabelsSpec, Noise, Validation
 from sdd.models import names as models
-from sdd.study.methods import DENSE
+from sdd.study.methods import DENSE, OUTSIDE
 from sdd.study.settings import (
     Distillation,
     EarlyStopping,
@@ -15,7 +16,7 @@ from sdd.study.settings import (
     Recipe,
     Rewinding,
 )
-from sdd.study.specs import RoundSpec, TeacherSpec
+from sdd.study.specs import OutsideSpec, RoundSpec, TeacherSpec
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Chain:
     pruning: Pruning
     retraining: str
     distillation: Distillation | None
-    teacher: "Teacher | None"
+    teacher: "Teacher | OutsideTeacher | None"
     seed: int
     objective: str
     early_stopping: EarlyStopping | None = None  # the rule, where it really ends chains
@@ -54,7 +55,7 @@ class Chain:
     @property
     def builder(self) -> str:
         """The module that builds its model, as named in an import."""
-        return names.module(self.build) if self.build else models.module(self.model)
+        return _builder(self.model, self.build)
 
     @property
     def labels(self) -> str:
@@ -107,5 +108,83 @@ class Teacher:
         return f"{self.chain.path}/{self.which}"
 
     @property
+    def model(self) -> str:
+        return self.chain.model
+
+    @property
+    def builder(self) -> str:
+        return self.chain.builder
+
+    @property
+    def objective(self) -> str:
+        return self.chain.objective
+
+    @property
+    def data(self) -> Dataset:
+        """Which its students share with it, as they do its labels."""
+        return self.chain.data
+
+    @property
+    def labels(self) -> str:
+        return self.chain.labels
+
+    @property
+    def labels_spec(self) -> LabelsSpec:
+        return self.chain.labels_spec
+
+    @property
     def spec(self) -> TeacherSpec:
         return TeacherSpec(self.chain.path, self.which)
+
+
+@dataclass(frozen=True)
+class OutsideTeacher:
+    """A network that was trained elsewhere, from a file of weights: what it cost nobody knows.
+
+    `content` is the sha256 of that file, wherever it lies. The rest is its students': on which
+    images, and with which labels, it is asked.
+    """
+
+    name: str
+    model: str
+    build: str | None
+    content: str
+    data: Dataset
+    labels: str
+    labels_spec: LabelsSpec
+    which: str = OUTSIDE
+    chosen: ClassVar[bool] = False
+
+    @property
+    def place(self) -> str:
+        """Where it is adopted, once for all noises and seeds."""
+        return f"{self.data.name}/{self.model}/{self.name}"
+
+    @property
+    def path(self) -> str:
+        title, noise, seed = self.labels.split("/")
+        return f"{title}/{noise}/{self.model}/{self.name}/{seed}/{self.which}"
+
+    @property
+    def builder(self) -> str:
+        return _builder(self.model, self.build)
+
+    @property
+    def objective(self) -> str:
+        """What stands in its place: nobody knows what it was trained for."""
+        return self.name
+
+    @property
+    def spec(self) -> TeacherSpec:
+        return TeacherSpec(self.place, self.which, self.content)
+
+    @property
+    def outside_spec(self) -> OutsideSpec:
+        """What it is, but for the code that adopts it."""
+        return OutsideSpec(
+            self.place, self.model, self.data.shape, self.data.classes, self.content, self.build
+        )
+
+
+def _builder(model: str, build: str | None) -> str:
+    return names.module(build) if build else models.module(model)

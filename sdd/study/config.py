@@ -65,17 +65,35 @@ class NoiseGrid:
 
 @dataclass(frozen=True)
 class TeacherGrid:
-    """Distil from a round of another experiment's chain on the same data, noise and seed."""
+    """Distil from a round of another experiment's chain on the same data, noise and seed, or from
+    a network that was trained elsewhere."""
 
     __pydantic_config__ = STRICT
 
-    experiment: str = setting("Name of an experiment that stands above this one.")
+    experiment: str | None = setting("Name of an experiment that stands above this one.", None)
     round: tuple[str, ...] = axis(
         f"Which round teaches: {_SELECTIONS}, or dense (round 0); one, or a list.",
+        (),
         enum=list(TEACHERS),
     )
     weight_decay: WeightDecay | None = setting(
         "The weight decay of the teacher, 0 to 1,000, where its experiment has several.", None
+    )
+    weights: Text | None = setting(
+        "A .safetensors file with the weights of a network that was trained elsewhere, instead of "
+        "experiment and round.",
+        None,
+    )
+    model: str | None = setting(
+        f"The model that the weights are of: {', '.join(names.MODELS)}, or one of your own.",
+        None,
+        examples=list(names.MODELS),
+    )
+    name: Annotated[str, MaxLen(80)] | None = setting(
+        "What the teacher with these weights is called in paths, lower case letters, digits, - and "
+        "_; needed where a study has two of one model. Default, outside.",
+        None,
+        pattern=NAME,
     )
 
 
@@ -102,7 +120,9 @@ class Experiment:
         "The paper's lambda, 0 to 1,000; one, or a list. Default, the recipe's.", ()
     )
     teacher: TeacherGrid | None = setting(
-        "Distil from a round of another experiment's chain on the same data, noise and seed.", None
+        "Distil from a round of another experiment's chain on the same data, noise and seed, or "
+        "from a network that was trained elsewhere.",
+        None,
     )
     alpha: tuple[Share, ...] = axis(
         "Weight of the teacher in the loss, in [0, 1]; one, or a list. Default, "
@@ -218,7 +238,7 @@ class DataEntry:
     )
     folder: Text | None = setting(
         "A folder of images of your own, with train/ and test/ and in each a folder for every "
-        "class; null for a file, or for a known data set.",
+        "class, and maybe true_labels.csv; null for a file, or for a known data set.",
         None,
     )
     image_size: Annotated[int, Ge(1), Le(1024)] | None = setting(

@@ -1,11 +1,11 @@
 """The data sets that stand in a study's config: the user's own, and subsets of any."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sdd.base.errors import StudyError
+from sdd.base.files import expanded
 from sdd.data.datasets import DATASETS, Dataset
 from sdd.study.config import DataEntry
 
@@ -30,7 +30,7 @@ def survey(entries: Mapping[str, DataEntry]) -> dict[str, Dataset]:
 
 def source(entry: DataEntry) -> str:
     """The path of the user's own file or folder, with ~ and $VARIABLES in it expanded."""
-    return os.path.expanduser(os.path.expandvars(entry.file or entry.folder or ""))
+    return expanded(entry.file or entry.folder or "")
 
 
 def _dataset(key: str, name: str, entry: DataEntry) -> Dataset:

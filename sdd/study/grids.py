@@ -18,15 +18,21 @@ from sdd.data.noise_kinds import KINDS
 from sdd.data.noise_maps import MISTAKEN
 from sdd.data.settings import Noise
 from sdd.models import names
-from sdd.study.chains import Chain, Teacher
+from sdd.study.chains import Chain, OutsideTeacher, Teacher
 from sdd.study.config import MOST_CHAINS, Experiment, NoiseGrid, StudyConfig, TeacherGrid
+from sdd.study.methods import OUTSIDE, TEACHERS
 from sdd.study.settings import Distillation, Pruning, Recipe, Rewinding
 
 Grids = dict[str, tuple[Chain, ...]]
 
 
-def expand(config: StudyConfig, datasets: Mapping[str, Dataset]) -> Grids:
-    """The chains of every experiment by its name; a teacher's comes before its students'."""
+def expand(
+    config: StudyConfig, datasets: Mapping[str, Dataset], contents: Mapping[str, str]
+) -> Grids:
+    """The chains of every experiment by its name; a teacher's comes before its students'.
+
+    `contents` has the sha256 of each file of weights, by what the config calls it.
+    """
     _refuse_too_many(config)
     grids: Grids = {}
     for index, experiment in enumerate(config.experiments):
@@ -37,9 +43,10 @@ def expand(config: StudyConfig, datasets: Mapping[str, Dataset]) -> Grids:
             )
         key = f"experiments[{index}] ({experiment.name})"
         grids[experiment.name] = tuple(
-            dict.fromkeys(_chains(key, experiment, config, datasets, grids))
+            dict.fromkeys(_chains(key, experiment, config, datasets, contents, grids))
         )
     _refuse_shared_paths(itertools.chain.from_iterable(grids.values()))
+    _refuse_shared_places(itertools.chain.from_iterable(grids.values()))
     return grids
 
 
@@ -67,6 +74,7 @@ def _chains(
     experiment: Experiment,
     config: StudyConfig,
     datasets: Mapping[str, Dataset],
+    contents: Mapping[str, str],
     earlier: Grids,
 ) -> Iterator[Chain]:
     teacher = experiment.teacher
@@ -77,7 +85,7 @@ def _chains(
         _noises(key, experiment.noise, experiment.dataset),
         experiment.model,
         experiment.weight_decay or [None],
-        teacher.round if teacher else [None],
+        _whiches(key, teacher) if teacher else [None],
         experiment.alpha or [config.distillation.alpha],
         experiment.temperature or [config.distillation.temperature],
         _methods(experiment, config),
@@ -108,13 +116,17 @@ def _chains(
             fine_tuning=config.fine_tuning if retraining == "fine-tuning" else None,
         )  # fmt: skip
         if teacher and which:
-            source = _teacher_chain(key, teacher, chain, earlier)
+            source = (
+                Teacher(_teacher_chain(key, teacher, chain, earlier), which)
+                if teacher.experiment is not None
+                else _outside(key, teacher, chain, config, contents)
+            )
             setting = Distillation(alpha, temperature)
             chain = replace(
                 chain,
                 distillation=setting,
-                teacher=Teacher(source, which),
-                objective=_distilled(key, source, which, recipe, setting, method, config),
+                teacher=source,
+                objective=_distilled(key, source, recipe, setting, method, config),
             )
         yield chain
 
@@ -157,10 +169,42 @@ def _rewinding(
     return point
 
 
+def _whiches(key: str, teacher: TeacherGrid) -> Sequence[str]:
+    """Which rounds of its experiment teach; of weights from outside there is one network."""
+    keys = {f.name for f in fields(teacher) if getattr(teacher, f.name) not in (None, ())}
+    if {"experiment", "round"} <= keys <= {"experiment", "round", "weight_decay"}:
+        return teacher.round
+    if {"weights", "model"} <= keys <= {"weights", "model", "name"}:
+        return (OUTSIDE,)
+    raise StudyError(
+        f"{key}.teacher: it has {listed(sorted(keys)) or 'no keys'}. A teacher is either a round "
+        "of an experiment above (experiment, round, and maybe weight_decay), or a network that was "
+        "trained elsewhere (weights, model, and maybe name)."
+    )
+
+
+def _outside(
+    key: str,
+    teacher: TeacherGrid,
+    student: Chain,
+    config: StudyConfig,
+    contents: Mapping[str, str],
+) -> OutsideTeacher:
+    name, model, weights = teacher.name or OUTSIDE, teacher.model or "", teacher.weights or ""
+    if name in TEACHERS:
+        raise StudyError(f"{key}.teacher.name: {name} is a round of a chain. Take another name.")
+    own = config.models.get(model)
+    if not own:
+        _check_fit(f"{key}.teacher", model, student.data)
+    return OutsideTeacher(
+        name, model, own.build if own else None, contents[weights],
+        student.data, student.labels, student.labels_spec,
+    )  # fmt: skip
+
+
 def _distilled(
     key: str,
-    source: Chain,
-    which: str,
+    teacher: Teacher | OutsideTeacher,
     recipe: Recipe,
     setting: Distillation,
     method: Method,
@@ -168,15 +212,24 @@ def _distilled(
 ) -> str:
     """The name of a student's objective: its teacher, and what differs from the usual."""
     usual = config.distillation
-    parts = [f"kd-{source.model}-{which}"]
-    if source.objective != f"ce-wd{_recipe(key, source.model, config.recipes).weight_decay:g}":
-        parts.append(f"of-{source.objective}")
+    if isinstance(teacher, OutsideTeacher):
+        parts = [f"kd-{teacher.model}-{teacher.name}"]
+    else:
+        parts = _of_round(key, teacher, config)
     parts.append(f"wd{recipe.weight_decay:g}")
     if setting.alpha != usual.alpha:
         parts.append(f"alpha{setting.alpha:g}")
     if setting.temperature != usual.temperature:
         parts.append(f"tau{setting.temperature:g}")
     return "-".join([*parts, *_unusual(method, config)])
+
+
+def _of_round(key: str, teacher: Teacher, config: StudyConfig) -> list[str]:
+    source = teacher.chain
+    parts = [f"kd-{source.model}-{teacher.which}"]
+    if source.objective != f"ce-wd{_recipe(key, source.model, config.recipes).weight_decay:g}":
+        parts.append(f"of-{source.objective}")
+    return parts
 
 
 def _noises(key: str, noise: NoiseGrid, datasets: Sequence[str]) -> list[Noise]:
@@ -258,10 +311,10 @@ def _recipe(key: str, model: str, recipes: dict[str, Recipe]) -> Recipe:
 
 
 def _teacher_chain(key: str, teacher: TeacherGrid, student: Chain, earlier: Grids) -> Chain:
-    if teacher.experiment not in earlier:
+    if teacher.experiment is None or teacher.experiment not in earlier:
         raise StudyError(
-            f"{key}.teacher.experiment: {teacher.experiment[:80]!r} is not an experiment above "
-            "this one (a teacher comes before its students and cannot teach itself). There "
+            f"{key}.teacher.experiment: {str(teacher.experiment)[:80]!r} is not an experiment "
+            "above this one (a teacher comes before its students and cannot teach itself). There "
             + (f"are: {listed(earlier)}." if earlier else "is none above.")
         )
     same = [
@@ -306,4 +359,19 @@ def _refuse_shared_paths(chains: Iterable[Chain]) -> None:
             raise StudyError(
                 f"experiments: two different chains would share the path {chain.path}; they differ "
                 f"in {', '.join(differing)}. Make these values differ by more than the path shows."
+            )
+
+
+def _refuse_shared_places(chains: Iterable[Chain]) -> None:
+    """Two teachers from outside that only their weights tell apart."""
+    found: dict[str, str] = {}
+    for chain in chains:
+        teacher = chain.teacher
+        if not isinstance(teacher, OutsideTeacher):
+            continue
+        if found.setdefault(teacher.place, teacher.content) != teacher.content:
+            raise StudyError(
+                f"experiments: two teachers of the model {teacher.model}, with different weights, "
+                f"would both be called {teacher.name}. Give them names of their own, by "
+                "teacher.name."
             )

@@ -39,6 +39,7 @@ SELECTIONS = {
 }
 DENSE = "dense"  # round 0, which nobody has to choose
 TEACHERS = (*SELECTIONS, DENSE)
+OUTSIDE = "outside"  # no round, but a network that was trained elsewhere; its name, if it has none
 
 # What a round starts from, in the field's words: see sdd.rounds.retraining.
 RETRAININGS = {

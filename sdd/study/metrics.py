@@ -10,7 +10,7 @@ from typing import Any
 from sdd.base.files import read_record, write_json
 from sdd.base.records import to_dict
 from sdd.machine.reading import EnergyReading
-from sdd.study.specs import RoundSpec, TeacherLogitsSpec
+from sdd.study.specs import OutsideSpec, RoundSpec, TeacherLogitsSpec
 
 
 @dataclass(frozen=True)
@@ -131,18 +131,38 @@ class RoundMetrics:
 
 
 @dataclass(frozen=True)
+class OutsideFacts:
+    """What is known of a teacher from outside, once it is adopted: `outside.json`.
+
+    Nothing of how it was trained, and of what that cost.
+    """
+
+    spec: OutsideSpec
+    macs: Macs
+    weights_sha256: str  # of its weights as they are kept here
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self) | {"spec": self.spec.to_dict()}
+
+
+@dataclass(frozen=True)
 class TeacherLogitsFacts:
     """What is known of a file of teacher logits: `logits.json`."""
 
     spec: TeacherLogitsSpec
-    teacher: str  # the path of its chain
-    round: int
+    teacher: str  # the path of its chain; of one from outside, its place
+    round: int | None  # None: from outside
     teacher_sha256: str  # of its weights
     labels_sha256: str
     shape: tuple[int, int, int]  # images, outcomes of the augmentation, classes
     type: str
     flops: int
     sha256: str
+
+    @property
+    def named(self) -> str:
+        """Whose logits they are, for messages."""
+        return self.teacher if self.round is None else f"round {self.round} of {self.teacher}"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """The study of a config as it lies in a folder: what commands for people open."""
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from sdd.base.errors import StudyError
 from sdd.base.fingerprint import PACKAGE
-from sdd.study import data_entries, reading, validation
+from sdd.study import data_entries, outside, reading, validation
 from sdd.study.study import Study
 
 
@@ -17,12 +18,12 @@ def open_study(overlays: Sequence[Path] = (), directory: Path | None = None) -> 
     StudyError for what is no config, or no folder.
     """
     given = [path.absolute() for path in overlays]
-    base = reading.BASE
     if directory is not None:
         try:
             os.chdir(directory)
         except OSError as error:
             raise StudyError(f"--directory {directory}: {error.strerror}") from None
-        base = reading.found(reading.BASE, PACKAGE.parent / reading.BASE)
-    config = validation.validate(reading.read(given, base))
-    return Study.of(config, data_entries.survey(config.datasets))
+    # As for Snakemake: the user's own models lie beside the Snakefile, or in the working directory.
+    sys.path[:0] = [str(PACKAGE.parent), os.getcwd()]
+    config = validation.validate(reading.read(given))
+    return Study.of(config, data_entries.survey(config.datasets), outside.survey(config))

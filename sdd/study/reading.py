@@ -8,20 +8,18 @@ import yaml
 
 from sdd.base.errors import DataError, StudyError
 from sdd.base.files import opened
+from sdd.base.fingerprint import PACKAGE
 
 BASE = Path("config.yaml")
 
 
 def read(overlays: Iterable[Path] = (), base: Path = BASE) -> dict[str, Any]:
-    """What `snakemake --configfile OVERLAYS` sees. Raises StudyError for a file that is no config.
+    """What `snakemake --configfile OVERLAYS` sees, with `base` in the working directory, or else
+    beside the Snakefile. Raises StudyError for a file that is no config.
 
     The result is not validated.
     """
-    if not base.exists():
-        raise StudyError(
-            f"There is no {base} here. Go to the folder that holds it and the Snakefile."
-        )
-    config = load(base)
+    config = load(found(base, PACKAGE.parent / base))
     for overlay in overlays:
         config = merge(config, load(overlay))
     return config

@@ -21,6 +21,14 @@ OUTCOMES = {"none": 1, "flip-crop": FLIP_CROPS}  # in how many ways an augmentat
 
 
 @dataclass(frozen=True)
+class Passes:
+    """How a network computes that is not trained here; a recipe says the same, and more."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
 class Recipe:
     """How one round is trained: optimizer, schedule, epochs, batch, augmentation, first weights."""
 

@@ -15,10 +15,37 @@ from sdd.study.settings import Distillation, EarlyStopping, Pruning, Recipe, Rew
 
 @dataclass(frozen=True)
 class TeacherSpec:
-    """Which round of which chain a teacher must be: its dense one, or the one that was chosen."""
+    """Which round of which chain a teacher must be: its dense one, or the one that was chosen.
+
+    Of one from outside `chain` is its place, and `content` the sha256 of the file of its weights.
+    """
 
     chain: str
     which: str
+    content: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in to_dict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class OutsideSpec:
+    """A teacher from outside: of which model, for which images, and what its file holds."""
+
+    place: str
+    model: str
+    shape: tuple[int, int, int]  # channels, height, width
+    classes: int
+    content: str  # its sha256
+    build: str | None = None  # module:function of a model of the user's own
+    code: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "OutsideSpec":
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in to_dict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -55,6 +82,8 @@ class RoundSpec:
             values["dense_recipe"] = self.dense_recipe.to_dict()
         if self.labels:
             values["labels"] = self.labels.to_dict()
+        if self.teacher:
+            values["teacher"] = self.teacher.to_dict()
         return {key: value for key, value in values.items() if value is not None}
 
     @property
@@ -113,4 +142,5 @@ class TeacherLogitsSpec:
         return from_dict(cls, values)
 
     def to_dict(self) -> dict[str, Any]:
-        return to_dict(self)
+        teacher = {"teacher": self.teacher.to_dict()} if self.teacher else {}
+        return to_dict(self) | teacher

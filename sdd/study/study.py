@@ -2,22 +2,22 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from sdd.base import fingerprint, names
+from sdd.base import fingerprint, layout, names
 from sdd.base.errors import StudyError
-from sdd.base.layout import Layout, LogitsFiles
+from sdd.base.layout import Files, Layout, LogitsFiles
 from sdd.data.datasets import DATASETS, Dataset
 from sdd.data.noise_kinds import KINDS
 from sdd.data.settings import DatasetSpec, LabelsSpec
-from sdd.study.chains import Chain, Teacher
+from sdd.study.chains import Chain, OutsideTeacher, Teacher
 from sdd.study.config import MOST_ROUNDS, RUN_KEYS, Request, StudyConfig
 from sdd.study.grids import expand
 from sdd.study.methods import CRITERIA, INITIALISATIONS, RETRAININGS, SELECTIONS
 from sdd.study.settings import OUTCOMES
-from sdd.study.specs import RoundSpec, SelectionSpec, TeacherLogitsSpec
+from sdd.study.specs import OutsideSpec, RoundSpec, SelectionSpec, TeacherLogitsSpec
 
 # What collecting depends on: the keys that decide which chains exist and how they are called.
 CHAIN_KEYS = (
@@ -40,15 +40,22 @@ class Study:
     config: StudyConfig
     experiments: Mapping[str, tuple[Chain, ...]]
     datasets: Mapping[str, Dataset]
+    contents: Mapping[str, str] = field(default_factory=dict)  # of files of weights
 
     @classmethod
-    def of(cls, config: StudyConfig, own: Mapping[str, Dataset] | None = None) -> "Study":
-        """`own` are the data sets that stand in the config (`sdd.study.data_entries.survey`).
+    def of(
+        cls,
+        config: StudyConfig,
+        own: Mapping[str, Dataset] | None = None,
+        contents: Mapping[str, str] | None = None,
+    ) -> "Study":
+        """`own` are the data sets that stand in the config (`sdd.study.data_entries.survey`), and
+        `contents` what its teachers from outside are (`sdd.study.outside.survey`).
 
         Raises StudyError, naming the key, its value and what is allowed.
         """
-        datasets = {**DATASETS, **(own or {})}
-        study = cls(config, expand(config, datasets), datasets)
+        datasets, contents = {**DATASETS, **(own or {})}, contents or {}
+        study = cls(config, expand(config, datasets, contents), datasets, contents)
         if study.last_round > MOST_ROUNDS:
             pruning = config.pruning
             raise StudyError(
@@ -86,19 +93,31 @@ class Study:
         return {chain.path: chain for chains in self.experiments.values() for chain in chains}
 
     @cached_property
-    def teachers(self) -> dict[str, Teacher]:
+    def teachers(self) -> dict[str, Teacher | OutsideTeacher]:
         """Every teacher that some chain learns from, by path."""
         return {c.teacher.path: c.teacher for c in self.chains.values() if c.teacher}
+
+    @cached_property
+    def outside_teachers(self) -> dict[str, OutsideTeacher]:
+        """Those from outside, by the place where they are adopted."""
+        found = (t for t in self.teachers.values() if isinstance(t, OutsideTeacher))
+        return {teacher.place: teacher for teacher in found}
 
     @property
     def early_stopping_ends_chains(self) -> bool:
         return self.config.early_stopping.ends_chains
 
-    # --- Teacher logits ---
+    # --- Data sets ---
+
+    def dataset(self, data: Dataset) -> Files:
+        """Where it lies once it is prepared: the user's own belongs to the study."""
+        return self.layout.own_dataset(data.name) if data.own else layout.dataset(data.name)
 
     def images(self, data: Dataset) -> tuple[int, int, int]:
         """How many images a round on it trains on, validates on and tests on."""
         return (*data.split(self.config.validation.fraction), data.test)
+
+    # --- Teacher logits ---
 
     def logits_bytes(self, data: Dataset, augmentation: str) -> int:
         """The size of a file of teacher logits."""
@@ -159,7 +178,7 @@ class Study:
         drawn = names.module(INITIALISATIONS[chain.recipe.initialisation])
         modules = ["sdd.stages.train_round", chain.builder, drawn]
         if chain.teacher:
-            modules.append(chain.teacher.chain.builder)
+            modules.append(chain.teacher.builder)
         if retrained:
             modules.append(names.module(CRITERIA[chain.pruning.criterion]))
             modules.append(names.module(RETRAININGS[chain.retraining]))
@@ -172,9 +191,17 @@ class Study:
         code = fingerprint.code("sdd.stages.select_teacher", rule)
         return SelectionSpec(teacher.which, validation, code)
 
-    def teacher_logits_spec(self, teacher: Teacher, augmentation: str) -> TeacherLogitsSpec:
-        code = fingerprint.code("sdd.stages.teacher_logits", teacher.chain.builder)
-        return TeacherLogitsSpec(augmentation, teacher.chain.labels_spec, teacher.spec, code)
+    def outside_spec(self, place: str) -> OutsideSpec:
+        """Of the teacher from outside that is adopted at `place`."""
+        teacher = self.outside_teachers[place]
+        code = fingerprint.code("sdd.stages.adopt_teacher", teacher.builder)
+        return replace(teacher.outside_spec, code=code)
+
+    def teacher_logits_spec(
+        self, teacher: Teacher | OutsideTeacher, augmentation: str
+    ) -> TeacherLogitsSpec:
+        code = fingerprint.code("sdd.stages.teacher_logits", teacher.builder)
+        return TeacherLogitsSpec(augmentation, teacher.labels_spec, teacher.spec, code)
 
     @cached_property
     def by_labels(self) -> dict[str, Chain]:
@@ -185,9 +212,16 @@ class Study:
 
     @property
     def chain_config(self) -> dict[str, Any]:
-        """The part that decides which chains exist and how they are trained."""
+        """The part that decides which chains exist and how they are trained.
+
+        Files of weights are named by their content, wherever they lie.
+        """
         rule = ("early_stopping",) if self.early_stopping_ends_chains else ()
         config = self.config.to_dict()
+        for experiment in config["experiments"]:
+            teacher = experiment.get("teacher", {})
+            if "weights" in teacher:
+                teacher["weights"] = self.contents[teacher["weights"]]
         return {key: config[key] for key in (*CHAIN_KEYS, *rule)}
 
     @property
@@ -205,21 +239,26 @@ class Study:
 
     def request(self, chain: str) -> Demand:
         """What one round of a chain asks for."""
+        return self._request(self.chains[chain].model)
+
+    def _request(self, model: str) -> Demand:
         usual = self.config.cluster["default"]
-        own = self.config.cluster.get(self.chains[chain].model, Request())
+        own = self.config.cluster.get(model, Request())
         minutes, memory_mb = own.minutes or usual.minutes, own.memory_mb or usual.memory_mb
         assert minutes and memory_mb  # of the default, as sdd.study.validation makes sure
         return Demand(minutes, memory_mb)
 
-    def logits_request(self, chain: str, augmentation: str) -> Demand:
-        """The same for the logits of a round of `chain`, which are made in memory.
+    def logits_request(self, teacher: str, augmentation: str) -> Demand:
+        """The same for the logits of the teacher at this path, which are made in memory.
 
-        A pass costs a third of a training step, so they take as long as so many epochs.
+        A pass costs a third of a training step, so they take as long as so many epochs. How many
+        a round of its model has is not known of one from outside whose model has no recipe.
         """
-        request, teacher = self.request(chain), self.chains[chain]
+        asked = self.teachers[teacher]
+        request, recipe = self._request(asked.model), self.config.recipes.get(asked.model)
         epochs = OUTCOMES[augmentation] / 3
-        share = max(1.0, epochs / teacher.recipe.epochs)
-        megabytes = math.ceil(self.logits_bytes(teacher.data, augmentation) / 1e6)
+        share = max(1.0, epochs / recipe.epochs) if recipe else 1.0
+        megabytes = math.ceil(self.logits_bytes(asked.data, augmentation) / 1e6)
         return Demand(math.ceil(request.minutes * share), request.memory_mb + megabytes)
 
 

@@ -216,7 +216,7 @@ def _check_names(config: StudyConfig) -> None:
     for path, field, value in _values(config, ()):
         schema = field.metadata.get("json_schema_extra", {})
         description = field.metadata["description"]
-        for text in value if field.metadata["axis"] else [value]:
+        for text in value if field.metadata["axis"] else [] if value is None else [value]:
             if "enum" in schema and text not in schema["enum"]:
                 close = get_close_matches(text, schema["enum"], 1)
                 meant = f" Did you mean {close[0]}?" if close else ""
@@ -250,6 +250,9 @@ def _check_models(config: StudyConfig) -> None:
     for index, experiment in enumerate(config.experiments):
         for model in experiment.model:
             _check_model(f"experiments[{index}].model", model, config, "the name of a model")
+        if experiment.teacher and experiment.teacher.model is not None:
+            key = f"experiments[{index}].teacher.model"
+            _check_model(key, experiment.teacher.model, config, "the name of a model")
     for model in config.recipes:
         _check_model(f"recipes.{model[:LONGEST]}", model, config, "the name of a model")
     for model in config.cluster.keys() - {"default"}:

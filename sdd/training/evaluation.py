@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdd.study.metrics import Score
-from sdd.study.settings import Recipe
+from sdd.study.settings import Passes, Recipe
 from sdd.training.diagnostics import Activity
 from sdd.training.samples import Samples
 
 
-def forward(model: nn.Module, inputs: Tensor, recipe: Recipe) -> Tensor:
+def forward(model: nn.Module, inputs: Tensor, recipe: Recipe | Passes) -> Tensor:
     """Logits of normalised images in the recipe's precision, but never less than float32."""
     if recipe.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)

@@ -119,7 +119,8 @@ WEIGHTS = {"train_round", "teacher_logits"}
     [
         ("sparsity/compaction.py", TRAINED),
         ("sparsity/kernels.py", TRAINED),
-        ("sparsity/cost.py", TRAINED),
+        ("sparsity/cost.py", TRAINED | {"adopt_teacher"}),
+        ("rounds/outside.py", {"adopt_teacher"}),
         ("rounds/resume.py", TRAINED),
         ("rounds/objective.py", TRAINED),
         ("training/optimizer.py", TRAINED),

@@ -23,7 +23,7 @@ def test_what_vouches_for_data_lies_beside_it():
     files = Layout("s")
     for stored in (
         layout.dataset("d"), files.labels("l"), files.round("c", 3),
-        files.teacher_logits("t", "none"),
+        files.teacher_logits("t", "none"), files.own_dataset("d"), files.outside_teacher("d/m/n"),
     ):  # fmt: skip
         assert layout.data_of(Path(stored.facts)) == Path(stored.data)
 
@@ -47,7 +47,7 @@ def test_different_chains_wait_in_different_folders():
 def test_no_other_module_writes_a_file_name_of_a_study():
     names = re.compile(
         r"[\"'/](metrics\.json|model\.safetensors|dataset\.json|data\.safetensors|labels\.json|"
-        r"logits\.json|teacher\.json|cost\.json|rounds\.csv|report\.html)[\"']|parents\["
+        r"logits\.json|teacher\.json|cost\.json|outside\.json|rounds\.csv|report\.html)[\"']|parents\["
     )
     for path in [*(ROOT / "sdd").rglob("*.py"), *(ROOT / "workflow" / "rules").glob("*.smk")]:
         if path.name != "layout.py":

@@ -257,6 +257,83 @@ def test_a_folder_that_is_none_is_named(tmp_path, case):
         prepared(source, tmp_path / "out", 4)
 
 
+# --- A folder with a list of the true labels ---
+
+LISTED = [
+    ("cat/0", "cat"), ("cat/1", "dog"), ("cat/2", "cat"),
+    ("dog/0", "dog"), ("dog/1", "cat"), ("dog/2", "dog"),
+]  # fmt: skip
+
+
+def with_truth(folder, lines=None, header="path,label", name="true_labels.csv"):
+    """Two of six training images lie in the wrong folder."""
+    source = drawn(folder)
+    images = LISTED[::-1] if lines is None else lines  # in any order
+    text = "".join(f"train/{path}.png,{label}\n" for path, label in images)
+    (source / name).write_text(f"{header}\n{text}", "utf-8")
+    return source
+
+
+def test_a_folder_may_list_the_true_labels_of_its_training_images(tmp_path):
+    source = with_truth(tmp_path / "animals")
+    facts, read = prepared(source, tmp_path, 4)
+    assert facts.truth_known
+    assert read["train_labels"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert read["train_true_labels"].tolist() == [0, 1, 0, 1, 0, 1]
+    made, labels = labelled(tmp_path)
+    wrong = read["train_labels"] != read["train_true_labels"]
+    assert made.realised_rate == wrong[labels.train_index].mean()
+
+
+def test_the_list_counts_as_what_it_says_wherever_the_folder_lies(tmp_path):
+    before = survey(with_truth(tmp_path / "a"), 4).content
+    assert survey(with_truth(tmp_path / "b"), 4).content == before
+    assert survey(drawn(tmp_path / "c"), 4).content != before
+    corrected = [*LISTED[:4], ("dog/1", "dog"), LISTED[5]]
+    assert survey(with_truth(tmp_path / "d", corrected[::-1]), 4).content != before
+
+
+BAD_LISTS = {
+    "an image left out": ({"lines": LISTED[1:]}, "true_labels.csv lacks train/cat/0.png"),
+    "nothing listed": ({"lines": []}, r"lacks train/cat/0\.png, .*It must hold a line for every"),
+    "no such image": (
+        {"lines": [*LISTED, ("cat/3", "cat")]},
+        r"line 8: there is no training image 'train/cat/3\.png'\. Did you mean train/cat/",
+    ),
+    "an image twice": ({"lines": [*LISTED, LISTED[0]]}, r"line 8: train/cat/0\.png stands in it"),
+    "no such class": (
+        {"lines": [("cat/0", "eel"), *LISTED[1:]]},
+        r"line 2: there is no class 'eel'\. There are: cat, dog",
+    ),
+    "other columns": ({"header": "file,label"}, "must begin with the line path,label, not"),
+    "a column more": (
+        {"lines": [("cat/0", "cat,1"), *LISTED[1:]]}, "line 2: there must be a path and a label",
+    ),
+    "another name": ({"name": "true_label.csv"}, r"true_label\.csv: true labels are listed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_LISTS)
+def test_a_list_that_is_not_whole_is_named_with_its_line(tmp_path, case):
+    changes, words = BAD_LISTS[case]
+    with pytest.raises(DataError, match=words):
+        survey(with_truth(tmp_path / "animals", **changes), 4)
+
+
+def test_other_files_beside_it_are_none_of_our_business(tmp_path):
+    before = survey(with_truth(tmp_path / "a"), 4).content
+    for name in ("train_labels.csv", "labels.csv", "README.txt"):
+        (tmp_path / "a" / name).write_text("something else", "utf-8")
+    assert survey(tmp_path / "a", 4).content == before
+
+
+def test_a_list_that_is_no_text_is_named(tmp_path):
+    source = with_truth(tmp_path / "animals")
+    (source / "true_labels.csv").write_bytes(b"path,label\n\xff")
+    with pytest.raises(DataError, match=r"true_labels\.csv cannot be read as a list"):
+        survey(source, 4)
+
+
 def test_a_folder_without_a_size_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"datasets\.my_data: a folder of images needs image_size"):
         survey(drawn(tmp_path / "animals"))

@@ -11,6 +11,7 @@ from conftest import ROOT
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "workflow" / "docs").glob("*.md"))
 EXTENDING = ROOT / "workflow" / "docs" / "extending.md"
+OWN_DATA = ROOT / "workflow" / "docs" / "own_data.md"
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",

@@ -1,7 +1,9 @@
 """What people read is true: links, commands, studies, and the files that tools look for."""
 
 import argparse
+import re
 import shlex
+import shutil
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +11,19 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
-from pages import DOCS, EXTENDING, PAGES, README, anchors, blocks, commands, links, name, prose
+from pages import (
+    DOCS,
+    EXTENDING,
+    OWN_DATA,
+    PAGES,
+    README,
+    anchors,
+    blocks,
+    commands,
+    links,
+    name,
+    prose,
+)
 
 from sdd.__main__ import STAGES, parse
 from sdd.study import data_entries, reading, validation
@@ -105,7 +119,7 @@ def test_every_page_says_what_it_is(page):
 
 
 @pytest.mark.parametrize("command", SNAKEMAKE)
-def test_snakemake_would_do_it(workflow, command):
+def test_snakemake_would_do_it(workflow, example, command):
     _, *words = shlex.split(command)
     if "workflow/profiles/slurm" in words and not find_spec("snakemake_executor_plugin_slurm"):
         pytest.skip("without the plugin for Slurm")
@@ -113,6 +127,7 @@ def test_snakemake_would_do_it(workflow, command):
     assert {"--cores", "--profile", "--unlock", "--lint"} & set(words)
     for file, text in written().items():
         (workflow.folder / file).write_text(text, "utf-8")
+    shutil.copy(example / "digits.npz", workflow.folder)  # as the command before it does
     workflow.snakemake(*words, "--dry-run")
 
 
@@ -129,6 +144,12 @@ def test_every_other_command_is_one(page, command):
     if program == "snakemake":
         if "--configfile" in words:
             assert_there(words[words.index("--configfile") + 1])
+    elif program == "python":  # a script, which the example's fixture runs
+        assert_there(words[0])
+        assert (name(page), words) == (
+            name(OWN_DATA),
+            ["workflow/studies/own_data.py", "digits.npz"],
+        )
     elif program == "sdd":
         args = parse(words)
         assert_there(*map(str, getattr(args, "configfile", [])))
@@ -159,8 +180,12 @@ def test_what_is_not_tried_stands_in_a_page_and_names_files_that_exist():
 
 
 @pytest.mark.parametrize("text", STUDIES)
-def test_every_study_can_be_run(embedded, tmp_path, text):
+def test_every_study_can_be_run(embedded, example, tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "study.yaml"
+    for named in re.findall(r"file: ([\w/]+\.npz)", text):
+        Path(named).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(example / "digits.npz", named)
     file.write_text(text, "utf-8")
     config = validation.validate(reading.merge(embedded, reading.load(file)))
     assert Study.of(config, data_entries.survey(config.datasets)).chains
@@ -195,7 +220,12 @@ def test_the_citation_is_of_this_version():
     assert citation["version"] == project["version"]
     (paper,) = citation["references"]
     assert {"type", "title", "authors"} <= paper.keys()
-    assert citation["license"] == "MIT"
+    assert citation["license"] == project["license"] == "MIT"
+    assert [a["name"] for a in citation["authors"]] == [a["name"] for a in project["authors"]]
+    assert citation["keywords"] == project["keywords"]
+    assert paper["url"] == project["urls"]["Paper"]
+    (preprint,) = paper["identifiers"]
+    assert preprint["value"].removeprefix("arXiv:") == paper["url"].rpartition("/")[2]
     assert (ROOT / "LICENSE").read_text("utf-8").startswith("MIT License\n")
 
 

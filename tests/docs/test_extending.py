@@ -3,6 +3,8 @@
 import ast
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,19 +55,28 @@ def extended(tmp_path_factory) -> Workflow:
         test_images=rng.integers(256, size=(20, 12, 12), dtype=np.uint8),
         test_labels=np.arange(20) % 3,
     )
+    write_weights(workflow.folder)
     return workflow
 
 
-def test_all_recipes_at_once_run_to_a_table_a_figure_and_a_stage(extended):
+def write_weights(folder: Path) -> None:
+    """Of the model of the page, by the page's own lines, as they are written elsewhere."""
+    (lines,) = (b.text for b in blocks(EXTENDING, "python") if "save_file(model" in b.text)
+    script = f"from my_module import my_net\nmodel = my_net(1, 28, 10)\n{lines}"
+    subprocess.run([sys.executable, "-c", script], cwd=folder, check=True)
+
+
+def test_all_recipes_at_once_run_to_a_table_a_figure_a_stage_and_the_report(extended):
     targets = ["tables/valley_range.md", "figures/figure_validation.png", "winner.json"]
-    files = [f"reports/extended/{target}" for target in targets]
+    files = [f"reports/extended/{target}" for target in (*targets, "report.html")]
     extended.snakemake(*files, "--configfile", "extended.yaml")
-    table, _, winner = ((extended.folder / file).read_bytes() for file in files)
+    table, _, winner, report = ((extended.folder / file).read_bytes() for file in files)
     shared = "data set small-digits; label noise 40 % to-zero noise; model mlp-50"
     assert shared in table.decode() and "| sparsest |" in table.decode()
     (choice,) = (extended.folder / "results/extended/teachers").rglob("sparsest/teacher.json")
     assert json.loads(choice.read_bytes())["round"] == 1
     assert json.loads(winner)["round"] in (0, 1)
+    assert b"valley_range" in report and b"figure_validation" in report
 
 
 @pytest.mark.parametrize(

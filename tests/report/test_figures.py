@@ -234,6 +234,16 @@ def test_the_teachers_own_curve_is_shown_if_it_is_another_model():
     assert shown == {"vgg-5-5-averaged": True, "lenet-300-100": False}
 
 
+def test_a_teacher_from_outside_has_a_line_and_changes_no_other():
+    taught = chain(teacher="outside", teacher_model="resnet18", teacher_objective="mine", dense=90)
+    for frame, last in ((study(), 2), (pd.concat([study(), taught]), 3)):
+        figure = draw("figure5_distillation", frame, RULE)
+        labels = [text.get_text() for text in figure.legends[0].get_texts()]
+        named = [label for label in labels if label.startswith(("student", "distilled"))]
+        assert len(named) == last + 1
+    assert named[-1] == "distilled from a teacher from outside"
+
+
 def test_students_of_students_have_panels_whose_titles_do_not_touch():
     student = {"teacher": "best", "teacher_model": "lenet-300-100", "teacher_chain": "elsewhere"}
     of_students = [f"kd-lenet-300-100-{which}-wd0.0001" for which in ("dense", "best")]

@@ -79,6 +79,80 @@ def test_table_2_bills_the_teacher_apart(tiny):
     assert table.test_accuracy_mean.tolist() == [73, 71, 80.5, 85.5]
 
 
+def with_teachers_from_outside(tiny):
+    """And two students more a seed, whose teachers were trained elsewhere."""
+    parts = [tiny]
+    for seed in (1, 2):
+        for name, accuracy in (("outside", 90), ("mine", 60)):
+            student = rounds(
+                np.full(7, accuracy + seed),
+                seed=seed,
+                teacher="outside",
+                teacher_model="lenet-300-100",
+                teacher_objective=name,
+            )
+            parts.append(student.assign(chain=f"student of {name}, seed {seed}"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_what_a_teacher_from_outside_has_cost_is_not_known(tiny, tmp_path):
+    frame = with_teachers_from_outside(tiny)
+    table = build("table2_distillation", frame, RULE)
+    outside = table[table.teacher == "outside"].set_index("teacher_objective")
+    assert outside.test_accuracy_mean.to_dict() == {"outside": 91.5, "mine": 61.5}
+    assert outside.n.eq(2).all() and outside.flops_mean.eq(14e12).all()
+    assert outside.filter(regex="^(teacher|total)_(flops|co2_g)").isna().all(axis=None)
+    known = table[table.teacher != "outside"]
+    assert known[["teacher_flops_mean", "total_co2_g_mean"]].notna().all(axis=None)
+    # Nobody can know it; what could have been measured and was not is another thing.
+    unmeasured = build("table2_distillation", frame.assign(co2_g=np.nan), RULE)
+    header, *lines = readable(unmeasured)
+    cells = [dict(zip(header, line, strict=True)) for line in lines]
+    for cell in cells:
+        elsewhere = cell["teacher"] == "outside"
+        assert (cell["total training cost [TFLOPs]"] == "not known") == elsewhere
+        assert cell["CO2 [g]"] == "not measured"
+        of_teacher = {"none": "0 ± 0", "outside": "not known"}.get(cell["teacher"], "not measured")
+        assert cell["teacher's CO2 [g]"] == of_teacher
+
+    compared = build("comparisons", frame, RULE)
+    mine = compared.method == "teacher from outside, early stop"
+    ours = compared[mine]
+    assert set(ours.teacher_objective) == {"outside", "mine"}
+    counted = ours.comparison.str.endswith("the teacher's counted")
+    assert counted.any() and ours[counted].ours_mean.isna().all()
+    assert ours[~counted].ours_mean.notna().all()
+    assert ours.paper.isna().all()  # the paper has no such teacher
+    write(compared, tmp_path / "comparisons")
+    text = (tmp_path / "comparisons.md").read_text("utf-8")
+    assert text.count("| not known |") == counted.sum()
+    # Whatever else there is stays as it was.
+    same_but_for_the_order(compared[~mine], build("comparisons", tiny, RULE))
+
+
+def test_claims_of_a_teacher_from_outside_are_asked_and_are_not_the_papers(tiny, tmp_path):
+    claims = build("claims", with_teachers_from_outside(tiny), RULE)
+    mine = claims.claim.str.startswith("Distilled from a teacher from outside")
+    ours = claims[mine]
+    assert set(ours.teacher_objective) == {"outside", "mine"}
+    counted = ours.claim.str.endswith("with its teacher's counted")
+    assert counted.sum() == 4 and ours[counted].holds.eq("not known").all()
+    assert ours[counted].ours_mean.isna().all() and ours[~counted].ours_mean.notna().all()
+    assert not ours[~counted].holds.isin(["not known", "not measured"]).any()
+    assert ours.paper.isna().all() and ours.paper_claims.eq("").all()
+    write(claims, tmp_path / "claims")
+    lines = (tmp_path / "claims.md").read_text("utf-8").splitlines()
+    # Once as its mean, once as whether the claim holds.
+    assert sum(line.count("| not known |") for line in lines) >= counted.sum()
+    same_but_for_the_order(claims[~mine], build("claims", tiny, RULE))
+
+
+def same_but_for_the_order(frame, other):
+    order = [frame.columns[0], "teacher_objective", "unit"]
+    a, b = (f.sort_values(order, ignore_index=True) for f in (frame, other))
+    pd.testing.assert_frame_equal(a, b, check_dtype=False)
+
+
 def test_the_teachers_logits_are_billed_to_the_teacher(tiny):
     tabulated = tiny.copy()
     student = tabulated.teacher == "best"

@@ -224,10 +224,10 @@ def test_teacher_logits_ask_for_their_passes_and_their_memory(config):
     config["recipes"]["lenet-300-100"] |= {"epochs": 27, "milestones": []}
     config["validation"]["fraction"] = 0.2
     built = build(config)
-    (chain, *_) = built.chains
+    (teacher, *_) = built.teachers
     # 3,200 images, 10 classes; 162 outcomes in half precision: twice the passes of a training.
-    assert built.logits_request(chain, "flip-crop") == Demand(20, 2011)
-    assert built.logits_request(chain, "none") == Demand(10, 2001)
+    assert built.logits_request(teacher, "flip-crop") == Demand(20, 2011)
+    assert built.logits_request(teacher, "none") == Demand(10, 2001)
 
 
 def test_a_number_written_as_an_integer_is_the_same_recipe(config):

@@ -119,4 +119,6 @@ def test_a_job_needs_nothing_but_its_declared_inputs(finished, recorded, tmp_pat
         assert [path for paths in two.map(differing, jobs) for path in paths] == []
     stages = [job.stage for job in recorded.values()]
     assert stages.count("train_round") == 4
-    assert set(stages) == set(STAGES)
+    # A teacher from outside is adopted from a file that is no declared input: where it lies does
+    # not matter. tests/workflow/test_a_study_with_a_teacher_from_outside.py moves one.
+    assert set(stages) == set(STAGES) - {"adopt_teacher"}

@@ -22,8 +22,8 @@ from sdd.base.errors import SddError
 from sdd.base.files import canonical, opened, parse_json
 from sdd.machine import devices
 from sdd.report import catalogue
-from sdd.study import data_entries, reading, validation
-from sdd.study.methods import SELECTIONS, TEACHERS
+from sdd.study import data_entries, outside, reading, validation
+from sdd.study.methods import OUTSIDE, SELECTIONS, TEACHERS
 from sdd.study.study import Study
 
 # The shell reads paths from its environment: nothing in a folder's name can run there. Conda takes
@@ -42,7 +42,8 @@ if not workflow.modifier.skip_configfile:
         reading.load(Path(path))
     update_config(config, reading.typed(GIVEN))
 SETTINGS = validation.validate(config, GIVEN)
-STUDY = Study.of(SETTINGS, data_entries.survey(SETTINGS.datasets))
+WEIGHTS = outside.survey(SETTINGS)  # of teachers from outside
+STUDY = Study.of(SETTINGS, data_entries.survey(SETTINGS.datasets), WEIGHTS)
 FILES = STUDY.layout
 GPUS = devices.gpus() if SETTINGS.device != "cpu" else ()
 
@@ -52,7 +53,8 @@ wildcard_constraints:
     labels=r"[^/]+/[^/]+/seed\d+",
     dataset="[^/]+",
     round=r"\d\d+",
-    which="|".join(TEACHERS),
+    which="|".join((*TEACHERS, OUTSIDE)),
+    place="[^/]+/[^/]+/[^/]+",
     augmentation="none|flip-crop",
 
 
@@ -70,8 +72,16 @@ def data_source(wildcards):
 
 def data_of(wildcards):
     """The facts on a chain's data and labels; the arrays beside them count through these."""
-    chain = STUDY.chains[wildcards.chain]
-    dataset, labels = layout.dataset(chain.dataset), FILES.labels(chain.labels)
+    return data_files(STUDY.chains[wildcards.chain])
+
+
+def data_of_teacher(wildcards):
+    """The same of a teacher, which answers to what its students train on."""
+    return data_files(STUDY.teachers[f"{wildcards.chain}/{wildcards.which}"])
+
+
+def data_files(learner):
+    dataset, labels = STUDY.dataset(learner.data), FILES.labels(learner.labels)
     return {
         "dataset": dataset.facts,
         "labels": labels.facts,
@@ -84,7 +94,7 @@ def labelled(part):
 
     def file(wildcards):
         chain = STUDY.by_labels[wildcards.labels]
-        return getattr(layout.dataset(chain.dataset), part)
+        return getattr(STUDY.dataset(chain.data), part)
 
     return file
 
@@ -115,8 +125,16 @@ def candidates_of(wildcards):
     return [FILES.round(wildcards.chain, number).facts for number in STUDY.rounds]
 
 
+def weights_source(wildcards):
+    """Where the weights of a teacher from outside lie."""
+    content = STUDY.outside_teachers[wildcards.place].content
+    return outside.places(SETTINGS, WEIGHTS)[content]
+
+
 def teacher_files(teacher):
-    """The files of the round of its chain that is `teacher`."""
+    """The files of `teacher`: of the round of its chain, or as it was adopted from outside."""
+    if teacher.which == OUTSIDE:
+        return FILES.outside_teacher(teacher.place)
     number = 0
     if teacher.chosen:
         choice = checkpoints.select_teacher.get(
@@ -221,13 +239,17 @@ def training_memory(wildcards):
     return STUDY.request(wildcards.chain).memory_mb
 
 
+def logits_request(wildcards):
+    teacher = f"{wildcards.chain}/{wildcards.which}"
+    return STUDY.logits_request(teacher, wildcards.augmentation)
+
+
 def logits_minutes(wildcards, attempt):
-    request = STUDY.logits_request(wildcards.chain, wildcards.augmentation)
-    return request.minutes * attempt
+    return logits_request(wildcards).minutes * attempt
 
 
 def logits_memory(wildcards):
-    return STUDY.logits_request(wildcards.chain, wildcards.augmentation).memory_mb
+    return logits_request(wildcards).memory_mb
 
 
 def short_minutes(wildcards, attempt):

@@ -20,6 +20,14 @@ rule prepare_dataset:
         " --output {output.facts:q} --log {log:q}"
 
 
+use rule prepare_dataset as prepare_own_dataset with:
+    output:
+        facts=FILES.own_dataset("{dataset}").facts,
+        data=FILES.own_dataset("{dataset}").data,
+    log:
+        FILES.own_dataset("{dataset}").log,
+
+
 rule noisy_labels:
     input:
         dataset=labelled("facts"),

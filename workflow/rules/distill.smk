@@ -19,9 +19,31 @@ checkpoint select_teacher:
         " --log {log:q} {input:q}"
 
 
+rule adopt_teacher:
+    output:
+        facts=FILES.outside_teacher("{place}").facts,
+        weights=FILES.outside_teacher("{place}").data,
+    log:
+        FILES.outside_teacher("{place}").log,
+    priority: 1  # what is wrong with that is said before anything is trained
+    localrule: True  # it reads a file of the user's, which nodes of a cluster may not see
+    conda:
+        ENVIRONMENT
+    resources:
+        # Where the file lies is not what it is: no param.
+        weights=weights_source,
+    params:
+        spec=lambda w: param(STUDY.outside_spec(w.place)),
+    message:
+        "Adopting the teacher from outside at {wildcards.place}"
+    shell:
+        "python -m sdd adopt_teacher --spec {params.spec:q} --weights {resources.weights:q}"
+        " --output {output.facts:q} --log {log:q}"
+
+
 rule teacher_logits:
     input:
-        unpack(data_of),
+        unpack(data_of_teacher),
         teacher=teacher_file("facts"),
         teacher_weights=ancient(teacher_file("data")),
     output:

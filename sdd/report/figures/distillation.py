@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from sdd.analysis.collected import METHOD, curve
 from sdd.analysis.comparisons import Distilled, distillations
+from sdd.analysis.paper import called
 from sdd.report.lines import line, seeds
 from sdd.report.material import Material
 from sdd.report.naming import noise_name, truth_known
 from sdd.report.panels import label_left, legend, over_sparsity
 from sdd.report.sparsity_axis import place
 from sdd.report.style import looks
-from sdd.study.methods import DENSE, SELECTIONS
+from sdd.study.methods import DENSE, OUTSIDE, SELECTIONS
 
 TEACHER = "the teacher's own curve"
 
@@ -24,13 +25,14 @@ def draw(material: Material) -> Figure:
     groups = list(distillations(material.rounds))
     if not groups:
         raise ValueError("figure5_distillation compares students with and without a teacher")
-    look = looks(["none", DENSE, *SELECTIONS], material.palette)
+    # Where there is no teacher from outside, the others look as if there were none.
+    outside = [OUTSIDE] if any(OUTSIDE in group.students for group in groups) else []
+    look = looks(["none", DENSE, *SELECTIONS, *outside], material.palette)
     figure, panels = over_sparsity(len(groups), material.rounds)
     for axes, group in zip(panels, groups, strict=True):
         line(axes, group.vanilla, "test_accuracy", look["none"], "student alone")
         for kind, student in group.students.items():
-            label = f"distilled from the {kind} teacher"
-            line(axes, student, "test_accuracy", look[kind], label)
+            line(axes, student, "test_accuracy", look[kind], f"distilled from {called(kind)}")
         _show_teacher(axes, group, material.rounds)
         noise = noise_name(group.noise, truth_known=truth_known(group.vanilla))
         axes.set_title(f"{group.model}, {group.dataset}\n{noise}")

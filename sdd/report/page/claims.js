@@ -34,8 +34,10 @@ function badge(row) {
   return element("span", { class: `badge ${kind}` }, text);
 }
 
-function measured({ ours_mean, ours_low, ours_high, unit, n, seeds_for }) {
-  if (!ours_mean) return [element("strong", {}, "not measured")];
+function measured({ ours_mean, ours_low, ours_high, unit, n, seeds_for, holds }) {
+  // What a teacher from outside has cost nobody knows.
+  const missing = holds === "not known" ? holds : "not measured";
+  if (!ours_mean) return [element("strong", {}, missing)];
   const seeds = n ? counted(Number(n), "seed") : "";
   const sure = ours_low
     ? `95 % interval ${number(Number(ours_low))} to ${number(Number(ours_high))}, ${seeds}`

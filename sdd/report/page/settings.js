@@ -15,7 +15,8 @@ const FACETS = [
 const WORDS = {
   noise: (setting) => setting.noise_title,
   weight_decay: (setting) => `λ ${setting.weight_decay}`,
-  teacher: ({ teacher }) => (teacher === "none" ? "no teacher" : `${teacher} teacher`),
+  teacher: ({ teacher }) =>
+    ({ none: "no teacher", outside: "teacher from outside" })[teacher] ?? `${teacher} teacher`,
   teacher_model: (setting) => `taught by ${setting.teacher_model}`,
   teacher_objective: (setting) => `its objective ${setting.teacher_objective}`,
   alpha: (setting) => `α ${setting.alpha}`,

@@ -29,6 +29,7 @@ from sdd.analysis.paper import (
     taught_by,
 )
 from sdd.report.material import Material
+from sdd.report.readable import COUNTED
 
 Row = dict[str, Any]
 COST_NAMES = {"flops": "FLOPs", "co2_g": "CO2"}
@@ -93,7 +94,7 @@ def _of_distillation(
             printed = saved(getattr(paper, cost), getattr(paper_old, cost)) if paper else None
             yield compared(text, "%", saved(new[cost], old[cost]), printed)
             total = saved(new[f"total_{cost}"], old[f"total_{cost}"])
-            yield compared(f"{text}, the teacher's counted", "%", total)
+            yield compared(text + COUNTED, "%", total)
     gains = gained_over_rounds(student, group.vanilla)
     yield compared("test accuracy gained, mean over rounds", "points", gains)
     yield from _valley_left(compared, student, group.vanilla, tolerance)
