@@ -65,7 +65,7 @@ CASES = {
     "resnet18": Case("resnet18-4", AUGMENTED),
     "resnet18 in bfloat16": Case("resnet18-4", FAST, long=False),
     "resnet18 in bfloat16 with fewer units": Case("resnet18-32", FAST, 0.99, fewer_units=True),
-    # Not in bfloat16: of maps of one pixel, which its last are, a CPU does not always give the same.
+    # Not in bfloat16: its last maps have one pixel, and a CPU does not always give them alike.
     "resnet18-maxpool": Case("resnet18-maxpool", replace(AUGMENTED, channels_last=True)),
     "vit resumed": Case("vit-64-1", ADAMW, interrupted=True),
     "vit in bfloat16": Case("vit-64-1", replace(ADAMW, precision="bfloat16"), long=False),
