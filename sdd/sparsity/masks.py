@@ -87,6 +87,32 @@ def apply(weights: Mapping[str, Tensor], masks: Masks) -> None:
             weights[name].masked_fill_(~mask, 0)
 
 
+class PrunedWeights:
+    """The weights of `model` of which `masks` prune a part: zeros, which training must not move.
+
+    With no gradient neither momentum nor decay moves a weight that is zero.
+    """
+
+    def __init__(self, model: nn.Module, masks: Masks) -> None:
+        parameters = dict(model.named_parameters())
+        names = [name for name, mask in masks.items() if not mask.all()]
+        self._weights = [parameters[name] for name in names]
+        # As numbers: a product with booleans is converted in every step, and takes twice as long.
+        # And in the layout of the weights, which their gradients share: any other is a walk in
+        # strides, and on a GPU a kernel for each weight instead of one for all.
+        self._kept = [torch.empty_like(parameters[name]).copy_(masks[name]) for name in names]
+
+    def clear_gradients(self) -> None:
+        """Sets their gradients to zero, in place."""
+        if self._weights:
+            torch._foreach_mul_([weight.grad for weight in self._weights], self._kept)
+
+    def moved(self) -> bool:
+        """Whether one of them is no longer zero."""
+        pairs = zip(self._weights, self._kept, strict=True)
+        return any(bool(weight[kept == 0].any()) for weight, kept in pairs)
+
+
 def counts(masks: Masks) -> tuple[int, int]:
     """How many weights are kept, and how many there were."""
     return sum(int(m.sum()) for m in masks.values()), sum(m.numel() for m in masks.values())

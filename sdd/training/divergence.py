@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sdd.base.errors import Divergence
+from sdd.sparsity.masks import PrunedWeights
 from sdd.study.settings import Recipe
 from sdd.training.evaluation import forward
 from sdd.training.optimizer import Optimizer
@@ -25,7 +26,7 @@ class Repeated:
     they were before it."""
 
     model: nn.Module
-    pruned: Sequence[tuple[Tensor, Tensor]]  # weights, and 1 where they are kept
+    pruned: PrunedWeights
     samples: Samples
     recipe: Recipe
     objective: Callable[[Tensor, Batch], Tensor]
@@ -60,8 +61,7 @@ class Repeated:
             # Backwards, as they are computed: the first in the model has all others' faults in it.
             if layer := _first_of(reversed(gradients.items())):
                 return f"the gradient of {layer} {where}"
-            for weight, kept in self.pruned:
-                weight.grad.mul_(kept)
+            self.pruned.clear_gradients()
             self.optimizer.step(self.recipe.learning_rate_at(epoch))
             if layer := _first_of(_made(self.model)):
                 return f"{layer} after step {step}{_since(losses)}"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdd.sparsity.masks import Masks
+from sdd.sparsity.masks import Masks, PrunedWeights
 from sdd.study.metrics import Epoch
 from sdd.study.settings import Recipe
 from sdd.training.divergence import Repeated, divergence, finite
@@ -61,14 +61,7 @@ def train(
     Returns all epochs. Raises Divergence, naming what left the finite numbers, when the loss, a
     weight or a statistic did.
     """
-    parameters = dict(model.named_parameters())
-    # A pruned weight is zero, and with no gradient neither momentum nor decay moves it.
-    pruned = [
-        # As numbers: a product with booleans is converted in every step, and takes twice as long.
-        (parameters[name], mask.to(parameters[name].dtype))
-        for name, mask in masks.items()
-        if not mask.all()
-    ]
+    pruned = PrunedWeights(model, masks)
     trained = list(model.parameters())
     optimizer = Optimizer(trained, recipe)
     history: tuple[Epoch, ...] = ()
@@ -87,8 +80,7 @@ def train(
             for parameter in trained:
                 parameter.grad = None
             loss.backward()
-            for weight, kept in pruned:
-                weight.grad.mul_(kept)
+            pruned.clear_gradients()
             optimizer.step(rate)
             step += 1
             if stepped:
@@ -114,8 +106,7 @@ def train(
         state = State(history, _copies(model, optimizer, generator))
         if keep:
             keep(state)
-    for weight, kept in pruned:
-        assert not weight[kept == 0].any(), "a pruned weight has moved"
+    assert not pruned.moved(), "a pruned weight has moved"
     return history
 
 
