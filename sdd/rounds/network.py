@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sdd.base import layout
 from sdd.base.errors import CheckpointError
@@ -61,6 +61,15 @@ def read_network(path: Path, facts: DatasetFacts, device: torch.device) -> tuple
 
 
 def place_network(model: nn.Module, recipe: Recipe | Passes, device: torch.device) -> nn.Module:
-    """Moves `model` to the device, in the layout of the recipe."""
+    """Moves `model` to the device, in the layout of the recipe.
+
+    What counts the batches of its normalisations stays on the CPU: no kernel reads it, and on a GPU
+    each count would launch one, as many in every step as there are normalisations.
+    """
     last = recipe.channels_last
-    return model.to(device, memory_format=torch.channels_last if last else torch.preserve_format)
+    model = model.to(device, memory_format=torch.channels_last if last else torch.preserve_format)
+    for layer in model.modules():
+        counter = getattr(layer, "num_batches_tracked", None)
+        if isinstance(counter, Tensor):
+            layer.num_batches_tracked = counter.cpu()
+    return model
