@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Self
 
 from sdd.base import locks
 from sdd.base.errors import DeviceError
+from sdd.machine.memory import free_gpu_memory
 from sdd.machine.power import cpu_brand
 
 if TYPE_CHECKING:
@@ -124,7 +125,9 @@ class Lease:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._device is not None and self._device.type == "cuda":
+            free_gpu_memory(error)  # whoever takes the place next is to find it free
         self._held.close()
         self._device = None
 

@@ -4,6 +4,8 @@ torch and numpy each have their own exception for it, and some of CUDA's librari
 the message. What the kernel kills for memory (exit status 137) can say nothing.
 """
 
+import gc
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -54,3 +56,15 @@ def _fewer(on_gpu: bool, sharing: int) -> str:
     if sharing > 1:
         return f"fewer trainings_per_gpu than {sharing}"
     return "a GPU that nobody else uses (trainings_per_gpu is 1 already)"
+
+
+def free_gpu_memory(error: BaseException | None) -> None:
+    """Gives back what this process has of the GPU's memory, but for CUDA's own part, which goes
+    with the process. After an `error` its frames still hold tensors: they are emptied."""
+    import torch
+
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
+    torch.cuda.empty_cache()

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sdd.base import layout
 from sdd.base.errors import DataError
 from sdd.base.files import read_record, replacing, sha256, write_json
+from sdd.base.known_files import known_sha256
 from sdd.base.records import to_dict
 from sdd.data.arrays import map_arrays, read_dataset
 from sdd.data.facts import check_dataset, check_labels, read_facts, read_label_facts
@@ -166,7 +167,8 @@ def read_logits(
     repair = f"Delete {path} and run snakemake again."
     if not data.exists():
         raise DataError(f"{data} is missing. {repair}")
-    if sha256(data) != read_record(path, TeacherLogitsFacts).sha256:
+    # Every round of every student comes here, and the file may have gigabytes.
+    if known_sha256(data) != read_record(path, TeacherLogitsFacts).sha256:
         raise DataError(f"{data} is not the file that {path.name} describes. {repair}")
     table = torch.from_numpy(map_arrays(data)["logits"]).to(device)
     if table.shape[:2] != (images, OUTCOMES[augmentation]):

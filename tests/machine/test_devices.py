@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from contextlib import ExitStack
 from itertools import count
@@ -300,6 +301,31 @@ def test_a_lease_takes_one_gpu_when_asked_and_hides_the_others(host, cuda):
         assert held(host) == {B: 1}
         with pytest.raises(Full), Lease("cuda", 1) as other:
             other.device(refuse)
+
+
+def test_the_place_is_left_once_the_memory_is_free_also_after_a_failure(host, cuda, monkeypatch):
+    class Weights:
+        pass
+
+    made, told = [], []
+
+    def emptied():
+        told.append((sum(held(host).values()), [weights() for weights in made]))
+
+    def fails(lease):
+        lease.device(refuse)
+        weights = Weights()
+        made.append(weakref.ref(weights))
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            raise ZeroDivisionError from error
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", emptied)
+    with pytest.raises(ZeroDivisionError), Lease("auto", 1) as lease:
+        fails(lease)
+    assert told == [(1, [None])]
+    assert not held(host)
 
 
 def test_the_one_visible_gpu_is_waited_for_though_another_is_free(cuda, monkeypatch):
