@@ -113,12 +113,14 @@ def expects_gpu(setting: str, gpus: Sequence[str]) -> bool:
 class Lease:
     """Context manager: the device of this process's trainings, taken when it is first asked for.
 
-    `setting` is the config's `device`, `sharing` its `trainings_per_gpu`. A GPU is held until the
-    context ends or the process dies. On the CPU no place is held, but memory is (`keep_memory`).
+    `setting` is the config's `device`, `sharing` its `trainings_per_gpu`, `deterministic` its key
+    of that name. A GPU is held until the context ends or the process dies. On the CPU no place is
+    held, but memory is (`keep_memory`).
     """
 
     setting: str
     sharing: int
+    deterministic: bool = False
     _held: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
     _device: torch.device | None = field(default=None, init=False, repr=False)
 
@@ -149,6 +151,8 @@ class Lease:
             gpu = self._held.enter_context(hold_place(usable, self.sharing, log))
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             if torch.cuda.is_available():
+                if self.deterministic:
+                    only_deterministic()
                 return torch.device("cuda")
             self._held.close()  # a driver that is too old for this torch
         if self.setting == "auto" and not usable and torch.cuda.is_available():
@@ -163,6 +167,17 @@ class Lease:
             )
         keep_memory()
         return torch.device("cpu")
+
+
+def only_deterministic() -> None:
+    """From now on this process's GPU uses no kernel that may give other bits each time; where there
+    is no other, torch raises a RuntimeError. It must be asked before CUDA is first used."""
+    import torch
+
+    # Which of its workspaces a product takes depends on what else runs; these are always the same.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False  # the fastest of several, as measured just now
 
 
 def keep_memory() -> None:

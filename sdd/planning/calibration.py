@@ -58,17 +58,20 @@ def measure(study: Study, cores: int, say: Callable[[str], None]) -> Machine:
                 study.last_round,
                 device=device,
                 sharing=sharing,
+                deterministic=study.config.deterministic,
                 side_by_side=min(workers, len(study.chains)),
             )
     models = {(chain.model, chain.dataset): chain for chain in chains}
     return Machine(workers, load, {names: anatomy(c) for names, c in models.items()}, rates)
 
 
-def calibrate(chain: Chain, last: int, *, device: str, sharing: int, side_by_side: int) -> Rates:
+def calibrate(
+    chain: Chain, last: int, *, device: str, sharing: int, deterministic: bool, side_by_side: int
+) -> Rates:
     """Times rounds like those of `chain`, of which `last` is the sparsest.
 
-    `device` and `sharing` are the study's settings. Raises CalibrationError, with what the job
-    said, when one fails.
+    `device`, `sharing` and `deterministic` are the study's settings. Raises CalibrationError, with
+    what the job said, when one fails.
     """
     setting = Setting.of(chain)
     plain = replace(chain, recipe=setting.recipe, distillation=None, teacher=None)
@@ -85,6 +88,7 @@ def calibrate(chain: Chain, last: int, *, device: str, sharing: int, side_by_sid
             classes=known.classes,
             device=device,
             sharing=sharing,
+            deterministic=deterministic,
         )
         besides, first = _short_jobs(task, folder, side_by_side)
         timed = _rounds(task, folder, side_by_side)
@@ -112,6 +116,7 @@ def _job(task: Task, labels: Path, output: Path) -> list[str]:
         "--labels", str(labels), "--output", str(output / layout.METRICS),
         "--log", str(output / "log"), "--state", str(output / "state"),
         "--device", task.device, "--sharing", str(task.sharing),
+        "--deterministic", str(int(task.deterministic)),
     ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ class Task:
     classes: int
     device: str
     sharing: int
+    deterministic: bool
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def main() -> None:
     output = Path(sys.argv[1])
     task = read_record(output / TASK, Task)
     try:
-        with Lease(task.device, task.sharing) as lease:
+        with Lease(task.device, task.sharing, task.deterministic) as lease:
             device = lease.device(partial(print, file=sys.stderr))
             write_json(output / TIMES, to_dict(measure(task, output, device)))
     except SddError as error:

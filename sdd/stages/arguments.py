@@ -11,6 +11,7 @@ def files(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def device(parser: argparse.ArgumentParser) -> None:
-    """Where a training runs, and with how many others on one GPU."""
+    """Where a training runs, with how many others on one GPU, and by which of its kernels."""
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--sharing", type=int, default=1)
+    parser.add_argument("--deterministic", type=int, choices=[0, 1], default=0)

@@ -16,7 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    with args.log.open("w", encoding="utf-8") as file, Lease(args.device, args.sharing) as lease:
+    lease = Lease(args.device, args.sharing, bool(args.deterministic))
+    with args.log.open("w", encoding="utf-8") as file, lease:
         log = partial(print, file=file, flush=True)
         device = lease.device(log)
         # Its batches are of one size; a student beside its teacher needs no table of logits.

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     inputs = Inputs(
         args.dataset, args.labels, args.parent, args.teacher, args.teacher_logits, args.origin
     )
-    with Lease(args.device, args.sharing) as lease:
+    with Lease(args.device, args.sharing, bool(args.deterministic)) as lease:
         metrics = segment.run(
             RoundSpec.from_dict(args.spec),
             inputs,

@@ -370,6 +370,11 @@ class StudyConfig:
     trainings_per_gpu: Annotated[int, Ge(1), Le(1000)] = _run(
         "Trainings that share a GPU, 1 to 1,000.", 1
     )
+    deterministic: bool = _run(
+        "Whether a GPU uses only kernels that always give the same bits, which are slower; a model "
+        "that needs others is then refused by torch. The CPU does so anyway.",
+        False,
+    )
     energy: EnergySettings = setting("Energy and CO2.", EnergySettings())
     figures: FigureSettings = setting("How the figures look.", FigureSettings())
 

@@ -328,6 +328,27 @@ def test_the_place_is_left_once_the_memory_is_free_also_after_a_failure(host, cu
     assert not held(host)
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_gpu_is_deterministic_where_that_is_asked_for(cuda, monkeypatch, asked):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    try:
+        with Lease("auto", 1, deterministic=asked) as lease:
+            lease.device(refuse)
+            assert torch.are_deterministic_algorithms_enabled() == asked
+            assert torch.backends.cudnn.benchmark != asked
+            assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if asked else None)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_on_the_cpu_determinism_changes_nothing():
+    with Lease("cpu", 1, deterministic=True) as lease:
+        lease.device(refuse)
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_the_one_visible_gpu_is_waited_for_though_another_is_free(cuda, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     with hold_place([B], 1, refuse), pytest.raises(Full, match=B), Lease("auto", 1) as lease:

@@ -154,6 +154,7 @@ def valid(r: random.Random) -> Config:
                     models[0]: {"memory_mb": r.choice((1, 10**9))}},
         "device": r.choice(("auto", "cpu", "cuda")),
         "trainings_per_gpu": r.choice((1, 1000)),
+        "deterministic": r.choice((False, True)),
         "energy": {"carbon_intensity": r.choice((None, 1e4, 0.5))},
         "figures": {"palette": r.choice(PALETTES)},
         "data": {"folder": r.choice((None, "~/data", "x" * 4096))},

@@ -118,6 +118,7 @@ def test_what_says_how_a_study_is_run_is_not_what_its_results_depend_on(config):
     built = build(config)
     assert set(RUN_KEYS) == {
         "data", "rounds_per_job", "save_every", "cluster", "device", "trainings_per_gpu",
+        "deterministic",
     }  # fmt: skip
     assert not set(RUN_KEYS) & {*built.lasting_config, *built.chain_config}
 

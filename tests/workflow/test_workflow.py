@@ -155,6 +155,7 @@ def test_a_carbon_intensity_trains_nothing(overlay):
     [
         {"device": "cpu"},
         {"trainings_per_gpu": 3},
+        {"deterministic": True},
         {"rounds_per_job": 3},
         {"save_every": 5},
         {"cluster": {"lenet-300-100": {"minutes": 99}}},
@@ -444,7 +445,7 @@ def test_on_one_machine_trainings_share_the_cores_and_the_gpus(workflow, monkeyp
     assert limits() == {"gpu": 3, "trainings": os.cpu_count()}
     assert limits("--configfile", "two.yaml")["gpu"] == 6
     commands = ("--dry-run", "--printshellcmds", "--configfile", "two.yaml")
-    assert "--device auto --sharing 2" in workflow.snakemake(*commands).stdout
+    assert "--device auto --sharing 2 --deterministic 0" in workflow.snakemake(*commands).stdout
     assert limits("--resources", "gpu=4", "trainings=5") == {"gpu": 4, "trainings": 5}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2,0")
     assert limits("--configfile", "two.yaml")["gpu"] == 4

@@ -60,6 +60,7 @@ rule teacher_logits:
         gpu=uses_gpu(),
         device=SETTINGS.device,
         sharing=SETTINGS.trainings_per_gpu,
+        deterministic=int(SETTINGS.deterministic),
         runtime=logits_minutes,
         mem_mb=logits_memory,
     params:
@@ -70,6 +71,7 @@ rule teacher_logits:
         "python -m sdd teacher_logits --spec {params.spec:q} --dataset {input.dataset:q}"
         " --labels {input.labels:q} --teacher {input.teacher:q} --output {output.facts:q}"
         " --log {log:q} --device {resources.device} --sharing {resources.sharing}"
+        " --deterministic {resources.deterministic}"
 
 
 use rule train_dense as distill_dense with:

@@ -21,6 +21,7 @@ rule train_dense:
         gpu=uses_gpu(),
         device=SETTINGS.device,
         sharing=SETTINGS.trainings_per_gpu,
+        deterministic=int(SETTINGS.deterministic),
         ahead=rounds_ahead,
         save_every=SETTINGS.save_every,
         runtime=training_minutes,
@@ -38,6 +39,7 @@ rule train_dense:
         " --state {params.state:q} --ahead {resources.ahead}"
         " --save_every {resources.save_every} --device {resources.device}"
         " --sharing {resources.sharing}"
+        " --deterministic {resources.deterministic}"
 
 
 use rule train_dense as prune_retrain with:
