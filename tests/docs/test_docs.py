@@ -43,6 +43,7 @@ NOT_TRIED = {
     "lint-imports": CHECKS,
     "mypy": CHECKS,
     "python tests/benchmarks/planning/large_studies.py": "takes minutes",
+    "nvidia-cuda-mps-control -d": "needs a GPU",
     "snakemake --cores 2 --shared-fs-usage none --default-storage-provider fs "
     "--default-storage-prefix /some/folder --omit-from html_report": "needs a plugin more",
 }
