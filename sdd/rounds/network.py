@@ -13,6 +13,7 @@ from sdd.data.facts import DatasetFacts
 from sdd.models.build import build, seeded
 from sdd.rounds.teachers import read_network_facts
 from sdd.sparsity.checkpoint import read_checkpoint
+from sdd.sparsity.kernels import channels_last
 from sdd.sparsity.masks import Masks
 from sdd.study.methods import INITIALISATIONS
 from sdd.study.settings import Passes, Recipe
@@ -62,5 +63,5 @@ def read_network(path: Path, facts: DatasetFacts, device: torch.device) -> tuple
 
 def place_network(model: nn.Module, recipe: Recipe | Passes, device: torch.device) -> nn.Module:
     """Moves `model` to the device, in the layout of the recipe."""
-    last = recipe.channels_last
+    last = channels_last(recipe, device)
     return model.to(device, memory_format=torch.channels_last if last else torch.preserve_format)
