@@ -7,6 +7,7 @@ batches of 128; the small ones of ResNet-18's and a VGG-like's kind stand for co
 """
 
 import json
+import statistics
 from collections.abc import Callable
 
 import lenet
@@ -22,10 +23,10 @@ from sdd.sparsity.kernels import OneDnnLinear, SparseLinear
 from sdd.sparsity.masks import counts, dense_masks
 
 LAYERS = {"784x300": (784, 300), "300x100": (300, 100), "100x10": (100, 10)}
-SHARES = (0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5)
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 CONVOLUTIONS = {"vgg-3-3": 128, "resnet18": 16}  # images of a step
 LAYOUTS = {"default layout": torch.contiguous_format, "channels last": torch.channels_last}
-BATCH, STEPS, TURNS = 128, 20, 5
+BATCH, STEPS, TURNS = 128, 10, 5
 
 
 def step(layer: nn.Module, inputs: int, outputs: int) -> Callable[[], None]:
@@ -103,19 +104,17 @@ def convolutions() -> dict[str, list[float]]:
 
 
 def choose(ratios: dict[str, list[float]]) -> Kernels:
-    """What was faster in every turn; sparse products by the layer that gains least from them."""
+    """What was faster in most turns; sparse products by LeNet's first layer, which has 0.88 of its
+    weights."""
 
     def faster(pair: str) -> bool:
-        return min(ratios[pair]) > 1
+        return statistics.median(ratios[pair]) > 1
 
     large, middle, _ = LAYERS
 
     def densest(dense: str) -> float:
-        shares = [
-            share for share in SHARES
-            if all(faster(f"{layer}: {dense} / sparse {share}") for layer in (large, middle))
-        ]  # fmt: skip
-        return max(shares, default=0.0)
+        wins = [share for share in SHARES if faster(f"{large}: {dense} / sparse {share}")]
+        return max(wins, default=0.0)
 
     onednn_from = None
     if faster(f"{large}: torch / oneDNN"):
@@ -124,7 +123,7 @@ def choose(ratios: dict[str, list[float]]) -> Kernels:
         onednn_from,
         densest("torch"),
         densest("oneDNN"),
-        all(faster(f"{name}: default layout / channels last") for name in CONVOLUTIONS),
+        all(faster(f"{name}: {' / '.join(LAYOUTS)}") for name in CONVOLUTIONS),
     )
 
 
