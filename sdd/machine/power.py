@@ -98,10 +98,15 @@ def _generic_cpu():
 
 def cpu_brand(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
     """The CPU's name as Linux knows it on x86; None elsewhere."""
+    return cpu_field("model name", cpuinfo)
+
+
+def cpu_field(name: str, cpuinfo: Path) -> str | None:
+    """What Linux writes of the first CPU under this name; None where it does not."""
     with suppress(OSError), cpuinfo.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             field, _, value = line.partition(":")
-            if field.strip() == "model name":
+            if field.strip() == name:
                 return value.strip() or None
     return None
 

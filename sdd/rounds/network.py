@@ -13,6 +13,7 @@ from sdd.data.facts import DatasetFacts
 from sdd.models.build import build, seeded
 from sdd.rounds.teachers import read_network_facts
 from sdd.sparsity.checkpoint import read_checkpoint
+from sdd.sparsity.kernels import channels_last
 from sdd.sparsity.masks import Masks
 from sdd.study.methods import INITIALISATIONS
 from sdd.study.settings import Passes, Recipe
@@ -66,7 +67,7 @@ def place_network(model: nn.Module, recipe: Recipe | Passes, device: torch.devic
     What counts the batches of its normalisations stays on the CPU: no kernel reads it, and on a GPU
     each count would launch one, as many in every step as there are normalisations.
     """
-    last = recipe.channels_last
+    last = channels_last(recipe, device)
     model = model.to(device, memory_format=torch.channels_last if last else torch.preserve_format)
     for layer in model.modules():
         counter = getattr(layer, "num_batches_tracked", None)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sdd.base import layout
 from sdd.base.errors import CheckpointError, Divergence
 from sdd.base.names import load
+from sdd.base.records import to_dict
 from sdd.base.seeds import derive_seed
 from sdd.data.arrays import Arrays, read_dataset
 from sdd.data.facts import DatasetFacts, read_facts, read_label_facts
@@ -38,6 +39,7 @@ from sdd.sparsity.compaction import compact, knows
 from sdd.sparsity.cost import count, training_flops
 from sdd.sparsity.criteria import Evidence
 from sdd.sparsity.histogram import histogram
+from sdd.sparsity.kernels import kernels_for
 from sdd.sparsity.masks import Masks
 from sdd.study.methods import CRITERIA, RETRAININGS
 from sdd.study.metrics import (
@@ -92,6 +94,7 @@ def run(
         "inputs": asdict(hashes),
         "device": device_name(device),
         "instruction_set": instruction_set(device),
+        "kernels": to_dict(kernels_for(spec.recipe, device)),
         "torch": str(torch.__version__),
     }
     kept = Sidecar(sidecar, stamp, save_every, log, orphaned)
@@ -404,6 +407,7 @@ def record(
         weights_sha256=digest,
         instruction_set=instruction_set(data.device),
         weights=histogram(state, masks),
+        kernels=kernels_for(spec.recipe, data.device),
     )
 
 

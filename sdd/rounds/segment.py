@@ -236,6 +236,8 @@ def _leave_out(
         weights_sha256=write_checkpoint(layout.data_of(path), {}, {}),
         instruction_set=None,
         diagnostics=None,
+        weights=None,
+        kernels=None,
     )
     write_metrics(path, metrics)
     log.write_text(summary(metrics) + "\n", "utf-8")

@@ -28,13 +28,14 @@ from types import EllipsisType
 import torch
 from torch import Tensor, nn
 
+from sdd.machine.processor import Kernels
 from sdd.models.resnet import BasicBlock
 from sdd.models.vgg import GridPool
 from sdd.sparsity.kernels import (
-    DENSEST,
-    DENSEST_BESIDE_ONEDNN,
     OneDnnLinear,
     SparseLinear,
+    channels_last,
+    kernels_for,
     suits_onednn,
 )
 from sdd.sparsity.masks import Masks
@@ -103,19 +104,23 @@ def compact(model: nn.Module, masks: Masks, recipe: Recipe, samples: int) -> Com
     convolutions = any(isinstance(layer, nn.Conv2d) for layer in model.modules())
     on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
     if on_cpu and not convolutions and recipe.precision == "float32":
-        return faster_products(model, masks)
+        return faster_products(model, masks, kernels_for(recipe, torch.device("cpu")))
     return fewer_units(model, masks, recipe, samples)
 
 
-def faster_products(model: nn.Module, masks: Masks) -> Compacted | None:
-    """The same network, whose layers multiply with their kept weights only, or by oneDNN."""
+def faster_products(model: nn.Module, masks: Masks, kernels: Kernels) -> Compacted | None:
+    """The same network, whose layers multiply with their kept weights only, or by oneDNN.
+
+    Which of them do is up to `kernels`.
+    """
     small = copy.deepcopy(model)
     faster: dict[str, nn.Module] = {}
     for name, layer in (pair for row in _rows(small) for pair in row):
         if not isinstance(layer, nn.Linear):
             continue
-        mask, onednn = masks[f"{name}.weight"], suits_onednn(layer)
-        if mask.sum() < (DENSEST_BESIDE_ONEDNN if onednn else DENSEST) * mask.numel():
+        mask, onednn = masks[f"{name}.weight"], suits_onednn(layer, kernels)
+        densest = kernels.sparse_below_onednn if onednn else kernels.sparse_below
+        if mask.sum() < densest * mask.numel():
             faster[name] = SparseLinear(layer, mask)
         elif onednn:
             faster[name] = OneDnnLinear(layer)
@@ -144,7 +149,7 @@ def fewer_units(model: nn.Module, masks: Masks, recipe: Recipe, samples: int) ->
         layer = small.get_submodule(path)
         value = getattr(layer, key).detach()[where]
         setattr(layer, key, nn.Parameter(value) if key in layer._parameters else value)
-    if recipe.channels_last:
+    if channels_last(recipe, next(small.parameters()).device):
         small.to(memory_format=torch.channels_last)
     taken = {name: mask[index.get(name, ...)] for name, mask in masks.items()}
     return Compacted(small, taken, index, parked_decay(recipe, samples))

@@ -5,20 +5,41 @@ another order.
 """
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-# The share of kept weights below which sparse products are the faster ones, than torch's and than
-# oneDNN's: LeNet's first layer breaks even at 0.45 and 0.27, in batches of 128 on one thread of an
-# AMD EPYC with AVX-512 and torch 2.13.
-DENSEST = 0.4
-DENSEST_BESIDE_ONEDNN = 0.25
-# Layers with fewer weights stay with torch's dense product, which starts faster than oneDNN's.
-SMALLEST = 10_000
+from sdd.machine.processor import UNKNOWN, Kernels, cpu_vendor, kernels_of
+from sdd.study.settings import Recipe
+
+
+def kernels_for(recipe: Recipe, device: torch.device) -> Kernels:
+    """What a training by `recipe` multiplies with on `device`: always the same on one machine."""
+    if device.type == "cpu":
+        kernels = _of_this_processor()
+        layout = kernels.channels_last
+    else:
+        kernels, layout = UNKNOWN, device.type == "cuda" and recipe.precision == "bfloat16"
+    wanted = recipe.channels_last
+    return replace(kernels, channels_last=layout if wanted == "auto" else wanted)
+
+
+def channels_last(recipe: Recipe, device: torch.device) -> bool:
+    """Whether images and convolutions are laid out with channels last; asked in every step."""
+    wanted = recipe.channels_last
+    return kernels_for(recipe, device).channels_last if wanted == "auto" else wanted
+
+
+@cache
+def _of_this_processor() -> Kernels:
+    kernels = kernels_of(cpu_vendor(), torch.backends.cpu.get_cpu_capability())
+    if torch.backends.mkldnn.is_available():
+        return kernels
+    return replace(kernels, onednn_from=None)
 
 
 class SparseLinear(nn.Module):
@@ -95,7 +116,7 @@ class OneDnnLinear(nn.Module):
     """A linear layer whose products oneDNN computes; in float32, on the CPU.
 
     torch gives them to MKL, which leaves AVX-512 unused on AMD's processors: a step of LeNet's
-    first layer takes twice as long there.
+    first layer takes twice as long there. Where it pays stands in sdd.machine.processor.
     """
 
     def __init__(self, layer: nn.Linear) -> None:
@@ -122,12 +143,9 @@ class OneDnnProduct(torch.autograd.Function):
         return of_x, _product(gradient.t(), x.t()), of_bias
 
 
-def suits_onednn(layer: nn.Linear) -> bool:
-    return (
-        layer.weight.numel() >= SMALLEST
-        and layer.weight.dtype == torch.float32
-        and torch.backends.mkldnn.is_available()
-    )
+def suits_onednn(layer: nn.Linear, kernels: Kernels) -> bool:
+    weight, least = layer.weight, kernels.onednn_from
+    return least is not None and weight.numel() >= least and weight.dtype == torch.float32
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sdd.base.files import read_record, write_json
 from sdd.base.records import to_dict
+from sdd.machine.processor import Kernels
 from sdd.machine.reading import EnergyReading
 from sdd.study.specs import OutsideSpec, RoundSpec, TeacherLogitsSpec
 
@@ -125,6 +126,8 @@ class RoundMetrics:
     diagnostics: Diagnostics | None = None
     # None likewise, and of a round that was not trained.
     weights: Histogram | None = None
+    # What its layers were multiplied with, which the bits depend on too; None likewise.
+    kernels: Kernels | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self) | {"spec": self.spec.to_dict()}

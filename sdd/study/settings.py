@@ -64,8 +64,10 @@ class Recipe:
     precision: Literal["float32", "bfloat16"] = setting(
         "float32, or bfloat16 (autocast; the weights stay float32).", "float32"
     )
-    channels_last: bool = setting(
-        "Whether images and convolutions are laid out with channels last.", False
+    channels_last: bool | Literal["auto"] = setting(
+        "Whether images and convolutions are laid out with channels last; auto: where it was "
+        "measured faster, on this CPU, or on a GPU with bfloat16 (the metrics say which).",
+        False,
     )
     initialisation: str = setting(
         f"What the first weights are drawn from: {', '.join(INITIALISATIONS)} (default: as torch "

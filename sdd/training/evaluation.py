@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sdd.sparsity.kernels import channels_last
 from sdd.study.metrics import Score
 from sdd.study.settings import Passes, Recipe
 from sdd.training.diagnostics import Activity
@@ -14,7 +15,7 @@ from sdd.training.samples import Samples
 
 def forward(model: nn.Module, inputs: Tensor, recipe: Recipe | Passes) -> Tensor:
     """Logits of normalised images in the recipe's precision, but never less than float32."""
-    if recipe.channels_last:
+    if channels_last(recipe, inputs.device):
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     if recipe.precision == "bfloat16":
         with torch.autocast(inputs.device.type, torch.bfloat16):

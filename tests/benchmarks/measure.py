@@ -18,14 +18,15 @@ class Timing:
 
     def ratio(self, side: str, other: str) -> float:
         """How many times as long `side` took as `other`: the median over the turns."""
-        return statistics.median(self._ratios(side, other))
+        return statistics.median(self.ratios(side, other))
 
     def spread(self, side: str, other: str) -> str:
         """That ratio with its lowest and highest value."""
-        ratios = self._ratios(side, other)
+        ratios = self.ratios(side, other)
         return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
-    def _ratios(self, side: str, other: str) -> list[float]:
+    def ratios(self, side: str, other: str) -> list[float]:
+        """A value a turn."""
         pairs = zip(self.seconds[side], self.seconds[other], strict=True)
         return [mine / theirs for mine, theirs in pairs]
 

@@ -30,6 +30,20 @@ def epoch(
     recipe = one_epoch(recipe)
     small = compact(model, masks, recipe, len(samples))
     model, masks = (small.model, small.masks) if small else (model, masks)
+    return masked(model, masks, samples, labels, recipe, objective, keep)
+
+
+def masked(
+    model: nn.Module,
+    masks: Masks,
+    samples: Samples,
+    labels: Tensor,
+    recipe: Recipe,
+    objective: Objective | None = None,
+    keep: Callable[[State], None] | None = None,
+) -> Callable[[], None]:
+    """One epoch of the model as it is, by torch's own products."""
+    recipe = one_epoch(recipe)
     generator = torch.Generator().manual_seed(0)
 
     def run() -> None:

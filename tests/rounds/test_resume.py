@@ -17,10 +17,12 @@ from torch import nn
 from toy import ADAMW, SGD, by_magnitude, problem
 
 from sdd.base.files import canonical
+from sdd.machine.processor import Kernels
 from sdd.machine.reading import EnergyReading
 from sdd.rounds import round as one_round
 from sdd.rounds.resume import Kept, Sidecar
 from sdd.sparsity import masks as sparsity
+from sdd.sparsity.kernels import kernels_for
 from sdd.study.settings import Pruning
 from sdd.study.specs import RoundSpec
 from sdd.training.loop import cross_entropy, train
@@ -166,6 +168,19 @@ def test_a_state_of_another_instruction_set_is_not_taken_up(data, tmp_path, monk
     assert "of another config, code, version or processor: starts over" in lines[0]
     assert metrics.runs == 1
     assert metrics.instruction_set == torch.backends.cpu.get_cpu_capability()
+
+
+def test_a_state_of_other_kernels_is_not_taken_up(data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        Interrupted(patched, 3)
+        other = Kernels(7, 0.7, 0.7, channels_last=False)
+        patched.setattr(one_round, "kernels_for", lambda recipe, device: other)
+        with pytest.raises(KeyboardInterrupt):
+            run(data, tmp_path, recipe=FOUR)
+    metrics, lines = run(data, tmp_path, recipe=FOUR)
+    assert "of another config, code, version or processor: starts over" in lines[0]
+    assert metrics.runs == 1
+    assert metrics.kernels == kernels_for(FOUR, torch.device("cpu"))
 
 
 def test_what_both_runs_took_is_added(data, tmp_path, monkeypatch):

@@ -222,6 +222,19 @@ def test_other_precisions_and_layouts_agree_within_noise(data, convolutional, tm
     assert other.macs == convolutional.macs
 
 
+def test_an_automatic_layout_is_the_one_that_it_says_it_is(data, convolutional, tmp_path):
+    """The same bits as with that layout spelled out; the spec keeps what was asked for."""
+    auto, _ = run(
+        data, tmp_path / "auto", model="vgg-3-2", recipe=replace(CALM, channels_last="auto")
+    )
+    said = replace(CALM, channels_last=auto.kernels.channels_last)
+    same, _ = run(data, tmp_path / "said", model="vgg-3-2", recipe=said)
+    assert auto.weights_sha256 == same.weights_sha256
+    assert auto.kernels == same.kernels
+    assert auto.spec.recipe.channels_last == "auto"
+    assert not convolutional.kernels.channels_last
+
+
 def test_a_chain_starts_from_what_its_recipe_says(toys, tmp_path):
     """After a single step too short to move a weight."""
     still = replace(RECIPE, learning_rate=1e-30, weight_decay=0.0, epochs=1, milestones=())

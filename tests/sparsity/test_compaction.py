@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from toy import by_magnitude
 
+from sdd.machine.processor import Kernels
 from sdd.models.build import build as build_model
 from sdd.models.resnet import BasicBlock
 from sdd.sparsity import compaction, cost, kernels
@@ -24,6 +25,7 @@ RECIPES = pytest.mark.parametrize("recipe", [SGD, ADAMW], ids=["sgd", "adamw"])
 LENET = ("lenet-300-100", (1, 6, 6))
 VGG = ("vgg-2-3", (1, 16, 16))
 AVERAGED = ("vgg-2-3-averaged", (1, 16, 16))
+KERNELS = Kernels(10_000, 0.4, 0.25, channels_last=False)
 SAMPLES = 50  # the last batch of an epoch is a small one
 
 
@@ -49,7 +51,7 @@ def fit(model, masks, recipe, shape, seed=2):
 
 
 def faster_products(model, masks, recipe):
-    return compaction.faster_products(model, masks)
+    return compaction.faster_products(model, masks, KERNELS)
 
 
 def fewer_units(model, masks, recipe):
@@ -362,7 +364,7 @@ def test_dense_layers_of_single_precision_go_to_onednn():
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this torch was built without oneDNN")
     full, masks = build(*LENET).float(), sparsity.dense_masks(build(*LENET))
-    small = compaction.compact(full, masks, SGD, SAMPLES)
+    small = faster_products(full, masks, SGD)
     linear = [type(layer) for layer in small.model if hasattr(layer, "weight")]
     assert linear == [kernels.OneDnnLinear, kernels.OneDnnLinear, nn.Linear]
     assert small.step_macs(LENET[1]) == cost.count(copy.deepcopy(full), LENET[1]).step_macs
@@ -371,6 +373,19 @@ def test_dense_layers_of_single_precision_go_to_onednn():
     small.model.fc1.weight.data.mul_(2)
     small.restore(full)
     torch.testing.assert_close(small.model(x), full(x))
+
+
+def test_how_dense_a_sparse_product_may_be_depends_on_what_it_competes_with():
+    full, masks = build(*LENET).float(), sparsity.dense_masks(build(*LENET))
+    masks["fc2.weight"][:, 90:] = False  # 0.3 of 30,000 weights are left
+    kinds = []
+    for onednn_from in (10_000, 30_001, None):
+        kernels_here = replace(KERNELS, onednn_from=onednn_from)
+        small = compaction.faster_products(full, masks, kernels_here)
+        kinds.append(type(small.model.fc2))
+    assert kinds == [kernels.OneDnnLinear, kernels.SparseLinear, kernels.SparseLinear]
+    none = Kernels(None, 0.0, 0.0, channels_last=False)
+    assert compaction.faster_products(full, masks, none) is None
 
 
 def test_convolutions_keep_their_memory_layout():

@@ -70,7 +70,7 @@ def recipe(r: random.Random) -> Config:
         "factor": number(r, 1e-3, 1),
         "augmentation": r.choice(("none", "flip-crop")),
         "precision": r.choice(("float32", "bfloat16")),
-        "channels_last": r.random() < 0.5,
+        "channels_last": r.choice((True, False, "auto")),
         "initialisation": r.choice(list(INITIALISATIONS)),
         "nesterov": True,
         "warmup": r.randrange(epochs),

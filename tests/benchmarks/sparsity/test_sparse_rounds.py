@@ -9,6 +9,7 @@ from measure import take_turns
 from torch import nn
 
 from sdd.sparsity import compaction
+from sdd.sparsity.kernels import kernels_for
 from sdd.sparsity.masks import Masks, counts, dense_masks
 from sdd.training.loop import cross_entropy, train
 
@@ -27,7 +28,9 @@ def test_a_sparse_epoch(show):
 
     lines, gains = [], []
     for number, model, masks in lenet.rounds():
-        sparse = compaction.faster_products(model, masks)
+        sparse = compaction.faster_products(
+            model, masks, kernels_for(lenet.RECIPE, torch.device("cpu"))
+        )
         fewer = compaction.fewer_units(model, masks, lenet.RECIPE, lenet.SAMPLES)
         dense = lenet.build()
         timing = take_turns(
