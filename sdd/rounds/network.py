@@ -13,7 +13,7 @@ from sdd.data.facts import DatasetFacts
 from sdd.models.build import build, seeded
 from sdd.rounds.teachers import read_network_facts
 from sdd.sparsity.checkpoint import read_checkpoint
-from sdd.sparsity.kernels import channels_last
+from sdd.sparsity.kernel_choice import channels_last
 from sdd.sparsity.masks import Masks
 from sdd.study.methods import INITIALISATIONS
 from sdd.study.settings import Passes, Recipe

@@ -39,7 +39,7 @@ from sdd.sparsity.compaction import compact, knows
 from sdd.sparsity.cost import count, training_flops
 from sdd.sparsity.criteria import Evidence
 from sdd.sparsity.histogram import histogram
-from sdd.sparsity.kernels import kernels_for
+from sdd.sparsity.kernel_choice import kernels_for
 from sdd.sparsity.masks import Masks
 from sdd.study.methods import CRITERIA, RETRAININGS
 from sdd.study.metrics import (

@@ -31,13 +31,8 @@ from torch import Tensor, nn
 from sdd.machine.processor import Kernels
 from sdd.models.resnet import BasicBlock
 from sdd.models.vgg import GridPool
-from sdd.sparsity.kernels import (
-    OneDnnLinear,
-    SparseLinear,
-    channels_last,
-    kernels_for,
-    suits_onednn,
-)
+from sdd.sparsity.kernel_choice import channels_last, kernels_for
+from sdd.sparsity.kernels import OneDnnLinear, SparseLinear, suits_onednn
 from sdd.sparsity.masks import Masks
 from sdd.study.settings import Recipe
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdd.sparsity.kernels import channels_last
+from sdd.sparsity.kernel_choice import channels_last
 from sdd.study.metrics import Score
 from sdd.study.settings import Passes, Recipe
 from sdd.training.diagnostics import Activity

@@ -22,7 +22,7 @@ from sdd.machine.reading import EnergyReading
 from sdd.rounds import round as one_round
 from sdd.rounds.resume import Kept, Sidecar
 from sdd.sparsity import masks as sparsity
-from sdd.sparsity.kernels import kernels_for
+from sdd.sparsity.kernel_choice import kernels_for
 from sdd.study.settings import Pruning
 from sdd.study.specs import RoundSpec
 from sdd.training.loop import cross_entropy, train

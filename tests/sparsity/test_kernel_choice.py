@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sdd.machine.processor import UNKNOWN, Kernels
-from sdd.sparsity import kernels
-from sdd.sparsity.kernels import channels_last, kernels_for
+from sdd.sparsity import kernel_choice
+from sdd.sparsity.kernel_choice import channels_last, kernels_for
 from sdd.study.settings import Recipe
 
 RECIPE = Recipe("sgd", 0.05, 1e-4, 128, 1, "constant")
@@ -18,10 +18,10 @@ CPU, GPU, OTHER = (torch.device(name) for name in ("cpu", "cuda", "meta"))
 @pytest.fixture(params=[True, False])
 def processor(request, monkeypatch):
     known = Kernels(10_000, 0.4, 0.25, channels_last=request.param)
-    kernels._of_this_processor.cache_clear()
-    monkeypatch.setattr(kernels, "kernels_of", lambda vendor, instructions: known)
+    kernel_choice._of_this_processor.cache_clear()
+    monkeypatch.setattr(kernel_choice, "kernels_of", lambda vendor, instructions: known)
     yield known
-    kernels._of_this_processor.cache_clear()
+    kernel_choice._of_this_processor.cache_clear()
 
 
 def test_auto_follows_the_processor_on_the_cpu_and_the_precision_on_a_gpu(processor):

@@ -9,7 +9,7 @@ from measure import take_turns
 from torch import nn
 
 from sdd.sparsity import compaction
-from sdd.sparsity.kernels import kernels_for
+from sdd.sparsity.kernel_choice import kernels_for
 from sdd.sparsity.masks import Masks, counts, dense_masks
 from sdd.training.loop import cross_entropy, train
 

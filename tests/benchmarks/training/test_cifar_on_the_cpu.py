@@ -14,7 +14,7 @@ import torch
 from measure import rows, take_turns
 from photographs import MEAN, RECIPE, STD, build, place
 
-from sdd.sparsity.kernels import channels_last
+from sdd.sparsity.kernel_choice import channels_last
 from sdd.sparsity.masks import dense_masks
 from sdd.training import augmentation
 
