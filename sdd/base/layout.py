@@ -96,7 +96,10 @@ def root(path: Path, relative: str) -> Path:
     """The folder from which `relative` leads to `path`. Raises DataError where it does not."""
     whole = path.as_posix()
     if whole != relative and not whole.endswith(f"/{relative}"):
-        raise DataError(f"{path} does not lie where a study keeps it: at .../{relative}.")
+        raise DataError(
+            f"{path} does not lie where a study keeps it: at .../{relative}. Delete it, if it was put "
+            "there, and run snakemake again."
+        )
     return Path(whole.removesuffix(relative) or ".")
 
 
