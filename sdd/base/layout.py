@@ -97,8 +97,8 @@ def root(path: Path, relative: str) -> Path:
     whole = path.as_posix()
     if whole != relative and not whole.endswith(f"/{relative}"):
         raise DataError(
-            f"{path} does not lie where a study keeps it: at .../{relative}. Delete it, if it was put "
-            "there, and run snakemake again."
+            f"{path} does not lie where a study keeps it: at .../{relative}. Delete it, if it was "
+            "put there, and run snakemake again."
         )
     return Path(whole.removesuffix(relative) or ".")
 
