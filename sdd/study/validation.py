@@ -349,6 +349,8 @@ def _as_written(path: Path, config: Any) -> Path:
     """Without the positions of values that stand alone where a list might stand."""
     written: list[str | int] = []
     for step in path:
+        if type(config) not in (dict, list):
+            break  # a position in a list of one, or one of the kinds that a value may have
         if isinstance(step, int) and not isinstance(config, list):
             continue
         written.append(step)

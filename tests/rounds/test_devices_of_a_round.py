@@ -183,8 +183,8 @@ def test_cuda_refuses_nothing_and_the_bits_are_the_cpus(case, colours, tmp_path,
     for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
         assert (gpu.device, gpu.instruction_set) == (NAME, "sm_90")
         assert replace(
-            gpu, device=cpu.device, instruction_set=cpu.instruction_set, seconds=cpu.seconds,
-            energy=cpu.energy,
+            gpu, device=cpu.device, instruction_set=cpu.instruction_set, kernels=cpu.kernels,
+            seconds=cpu.seconds, energy=cpu.energy,
         ) == cpu  # fmt: skip
     fewer = on_gpu[1].flops_computed < on_gpu[0].flops_computed
     assert fewer == case.fewer_units

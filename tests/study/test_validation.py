@@ -332,6 +332,10 @@ REFUSED = {
     "a retraining that is listed twice": (
         _experiment(0, retraining=["fine-tuning"] * 2), "'fine-tuning' is listed twice",
     ),
+    "of several kinds none": (
+        lambda c: c["recipes"]["lenet-300-100"].update(channels_last=5),
+        r"recipes.lenet-300-100.channels_last: 5 is not true or false",
+    ),
     "an unknown retraining": (lambda c: c.update(retraining="none"), "learning-rate-rewinding"),
 }  # fmt: skip
 
