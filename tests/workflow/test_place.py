@@ -89,7 +89,7 @@ def test_in_another_locale(apart, tmp_path, name):
     overlay = str(workflow.folder / SMOKE[1])
     arguments = ("--snakefile", str(workflow.folder / "Snakefile"), "--configfile", overlay)
     said = run(work, *arguments, environment=environment)
-    assert Workflow.jobs(said) == {"Table claims", "HTML report of smoke"}
+    assert Workflow.jobs(said) == {"Table claims", "Page of smoke", "HTML report of smoke"}
     assert "Logging error" not in said and "Traceback" not in said
     assert "λ" in (work / "reports/smoke/tables/claims.md").read_text("utf-8")
     log = max((work / ".snakemake/log").iterdir(), key=lambda path: path.stat().st_mtime)
