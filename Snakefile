@@ -36,6 +36,11 @@ include: "workflow/rules/distill.smk"
 include: "workflow/rules/report.smk"
 
 
+# What the report opens with; the caption of another workflow's module does not know where it lies.
+if OWN:
+    config["opening"] = FILES.opening
+
+
 localrules:
     all,
 
