@@ -9,13 +9,15 @@ looks at its data runs too (item, nonzero, any), and results can be compared bit
 
 Refused: tensors on two devices in one operation, but for what CUDA takes (copies, numbers on the
 CPU, indices on the CPU); numpy of a tensor on the GPU; generators of the CPU; fused optimizers of
-tensors that differ in device, type or strides; the operations of the CPU's own library.
+tensors that differ in device, type or strides, or of numbers not in single precision; the
+operations of the CPU's own library. While a graph is captured, whatever waits for the GPU or comes
+from the CPU; a replay takes the recorded operations again, on the very same memory, without Python.
 
 Not looked at: the kernels and CUDA's choice among them, memory, streams.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -33,8 +35,64 @@ INDEXED = {"aten::index", "aten::index_put_", "aten::index_put", "aten::_index_p
 FUSED = {"aten::_fused_sgd_", "aten::_fused_adamw_"}
 
 
+# What makes the CPU wait, and what copies from its memory.
+WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"}
+FROM_THE_CPU = {"tensor", "as_tensor"}
+
+
 class RefusedByCuda(RuntimeError):
     """What a CUDA build would have raised."""
+
+
+class Graph:
+    """In the place of torch.cuda.CUDAGraph: the operations of a capture, to be taken again."""
+
+    captured: "Graph | None" = None  # the one that is being captured
+    replays = 0
+
+    def __init__(self) -> None:
+        self._operations: list[tuple] = []
+        self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
+
+    @contextmanager
+    def capture(self) -> Iterator[None]:
+        random, Graph.captured = torch.get_rng_state(), self
+        try:
+            yield
+        finally:
+            Graph.captured = None
+            for memory, content in self._before.values():  # a capture computes nothing
+                memory.copy_(content)
+            torch.set_rng_state(random)
+
+    def needs(self, *given: Any) -> None:
+        for x in tree_leaves(given):
+            if isinstance(x, OnGpu):
+                memory = x.held.untyped_storage()
+                if memory.data_ptr() not in self._before:
+                    self._before[memory.data_ptr()] = memory, memory.clone()
+
+    def record(self, operation, arguments: tuple, options: dict[str, Any], made: Any) -> None:
+        """`made` is new memory, which a replay fills; None for an operation that writes in place,
+        and for a view, which shows what its base holds."""
+        self._operations.append((operation, arguments, options, made))
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        Graph.replays += 1
+        for operation, arguments, options, made in self._operations:
+            again = operation(*tree_map(_held, arguments), **tree_map(_held, options))
+            if made is not None:
+                for old, new in zip(tree_leaves(made), tree_leaves(again), strict=True):
+                    if isinstance(old, OnGpu):
+                        old.held.copy_(new)
+
+
+class Stream:
+    """In the place of torch.cuda.Stream: there is no other order than the program's."""
+
+    def wait_stream(self, other: "Stream") -> None:
+        pass
 
 
 class OnGpu(Tensor):
@@ -73,9 +131,15 @@ class OnGpu(Tensor):
     def __torch_dispatch__(cls, operation, types, arguments=(), options=None):
         options = options or {}
         _check(operation, arguments, options)
+        if Graph.captured:
+            Graph.captured.needs(arguments, options)
         result = operation(*tree_map(_held, arguments), **tree_map(_held, options))
         schema = operation._schema
-        if any(r.alias_info and r.alias_info.is_write for r in schema.returns):
+        aliases = [r.alias_info for r in schema.returns]
+        made = None if any(aliases) else tree_map(_placed, result)
+        if Graph.captured:
+            Graph.captured.record(operation, arguments, options, made)
+        if any(alias and alias.is_write for alias in aliases):
             # In place: the very object that was given.
             given = dict(zip((a.name for a in schema.arguments), arguments, strict=False)) | options
             written = [
@@ -84,7 +148,7 @@ class OnGpu(Tensor):
                 if a.alias_info and a.alias_info.is_write and a.name in given
             ]
             return written[0] if len(written) == 1 else tuple(written)
-        return tree_map(lambda x: OnGpu(x) if isinstance(x, Tensor) else x, result)
+        return tree_map(_placed, result) if made is None else made
 
 
 class _Requests(TorchFunctionMode):
@@ -99,8 +163,13 @@ class _Requests(TorchFunctionMode):
             return self._move(name, first, arguments[1:], options)
         if name == "one_hot" and isinstance(first, OnGpu):
             # In C++ it makes a range on its argument's device, which there is the wrapper's CPU.
-            return OnGpu(function(first.held, *arguments[1:], **options))
+            made = OnGpu(function(first.held, *arguments[1:], **options))
+            if Graph.captured:
+                Graph.captured.record(function, arguments, options, made)
+            return made
         if _is_cuda(options.get("device")):
+            if Graph.captured and name in FROM_THE_CPU:
+                raise RefusedByCuda(f"{name}: not permitted while a graph is captured")
             generator = options.get("generator")
             if generator is not None and generator.device.type == "cpu":
                 raise RefusedByCuda(f"{name}: Expected a 'cuda' device type for generator")
@@ -124,6 +193,8 @@ class _Requests(TorchFunctionMode):
                 kept.append(argument)
         options = {key: value for key, value in options.items() if value is not None}
         if device is not None and _is_cuda(device) != isinstance(tensor, OnGpu):
+            if Graph.captured:
+                raise RefusedByCuda(f"{name}: not permitted while a graph is captured")
             moved = _held(tensor).detach().clone()
             tensor = OnGpu(moved) if _is_cuda(device) else moved
         return tensor.to(*kept, **options) if kept or options else tensor
@@ -142,7 +213,18 @@ def pretended() -> Iterator[None]:
             raise RefusedByCuda("RNG state must be a contiguous torch.ByteTensor on the CPU")
         assert state.shape == (STATE_BYTES,)
 
+    group, usual = torch.optim.Optimizer._group_tensors_by_device_and_dtype, Stream()
+
+    def grouped(lists: list[list[Tensor]], with_indices: bool = False) -> dict:
+        # In C++ it asks the wrappers where they lie.
+        device = lists[0][0].device
+        return {(device, kind): x for (_, kind), x in group(lists, with_indices).items()}
+
+    Graph.replays = 0
     with (
+        mock.patch.object(
+            torch.optim.Optimizer, "_group_tensors_by_device_and_dtype", staticmethod(grouped)
+        ),
         mock.patch.object(torch, "autocast", autocast),
         mock.patch.multiple(
             torch.cuda,
@@ -152,6 +234,11 @@ def pretended() -> Iterator[None]:
             get_device_name=lambda device=None: NAME,
             get_device_capability=lambda device=None: (9, 0),
             is_available=lambda: True,
+            CUDAGraph=Graph,
+            graph=lambda graph: graph.capture(),
+            Stream=Stream,
+            current_stream=lambda: usual,
+            stream=lambda stream: nullcontext(),
         ),
     ):
         # Else Module.to writes into the parameters that are there, which lie on the CPU.
@@ -161,6 +248,10 @@ def pretended() -> Iterator[None]:
                 yield
         finally:
             torch.__future__.set_overwrite_module_params_on_conversion(False)
+
+
+def _placed(x: Any) -> Any:
+    return OnGpu(x) if isinstance(x, Tensor) else x
 
 
 def _held(x: Any) -> Any:
@@ -192,16 +283,19 @@ def _check(operation, arguments: tuple, options: dict[str, Any]) -> None:
     if "mkldnn" in str(operation):
         raise RefusedByCuda(f"{operation} is of the CPU's library")
     if name in FUSED:
-        _check_fused(operation, arguments)
+        _check_fused(operation, arguments, options)
+    if Graph.captured and (name in WAITS or elsewhere):
+        raise RefusedByCuda(f"{operation}: not permitted while a graph is captured")
 
 
-def _check_fused(operation, arguments: tuple) -> None:
+def _check_fused(operation, arguments: tuple, options: dict[str, Any]) -> None:
     """What CUDA's fused kernels insist on: their fast path (torch's ForeachUtils.h) is their only
     one."""
     named = dict(zip((a.name for a in operation._schema.arguments), arguments, strict=False))
     steps = named.pop("state_steps", ())
-    if any(step.dtype != torch.float32 for step in steps):
-        raise RefusedByCuda(f"{operation}: steps must be float32")
+    numbers = [x for x in (*steps, options.get("lr")) if isinstance(x, Tensor)]
+    if any(x.dtype != torch.float32 for x in numbers):
+        raise RefusedByCuda(f"{operation}: steps and learning rate must be float32")
     lists = [x for x in named.values() if isinstance(x, list | tuple) and x]
     for alike in zip(*lists, strict=True):
         if len({(x.dtype, x.shape, _layout(x)) for x in alike}) > 1:

@@ -13,8 +13,9 @@ from sdd.rounds.teachers import read_network_facts
 from sdd.study.specs import RoundSpec
 from sdd.training.distillation import Targets, distillation_loss, targets
 from sdd.training.evaluation import forward
-from sdd.training.loop import Objective, cross_entropy
+from sdd.training.loop import cross_entropy
 from sdd.training.samples import Batch
+from sdd.training.step import Objective
 
 
 def objective_of(

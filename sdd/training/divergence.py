@@ -13,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from sdd.base.errors import Divergence
-from sdd.sparsity.masks import PrunedWeights
 from sdd.study.settings import Recipe
 from sdd.training.evaluation import forward
-from sdd.training.optimizer import Optimizer
-from sdd.training.samples import Batch, Samples, epoch_of
+from sdd.training.samples import Samples, epoch_of
+from sdd.training.step import Step
 
 
 @dataclass(frozen=True)
@@ -25,55 +24,49 @@ class Repeated:
     """An epoch that went wrong, ready to be taken again: model, optimizer and generators are as
     they were before it."""
 
-    model: nn.Module
-    pruned: PrunedWeights
+    step: Step
     samples: Samples
-    recipe: Recipe
-    objective: Callable[[Tensor, Batch], Tensor]
-    optimizer: Optimizer
     generator: torch.Generator
 
     def culprit(self, epoch: int) -> str:
         """What was the first that is not finite, and in which step."""
-        if started := _first_of(_made(self.model)):
+        model, recipe = self.step.model, self.step.recipe
+        if started := _first_of(_made(model)):
             return f"{started}, which the epoch starts from"
-        trained = list(self.model.parameters())
+        self.step.optimizer.set_learning_rate(recipe.learning_rate_at(epoch))
         losses: list[float] = []
-        for step, batch in enumerate(epoch_of(self.samples, self.recipe, self.generator), 1):
-            where = f"in step {step}{_since(losses)}"
+        for number, batch in enumerate(epoch_of(self.samples, recipe, self.generator), 1):
+            where = f"in step {number}{_since(losses)}"
             if not batch.inputs.isfinite().all():
                 return f"the images {where}: look at the data set"
-            with _watched(self.model) as layers:
-                logits = forward(self.model, batch.inputs, self.recipe)
+            with _watched(model) as layers:
+                logits = forward(model, batch.inputs, recipe)
             if not logits.isfinite().all():
                 return f"the output of {next(iter(layers), 'the network')} {where}"
-            loss = self.objective(logits, batch)
+            loss = self.step.objective(logits, batch)
             losses.append(loss.item())
             if not loss.isfinite():
                 return (
                     f"the loss {where}, of outputs that are, {logits.abs().max().item():.3g} at "
                     "most: what they are compared with is not, such as a teacher's logits"
                 )
-            for parameter in trained:
-                parameter.grad = None
-            loss.backward()
-            gradients = {name: p.grad for name, p in self.model.named_parameters()}
+            self.step.backward(loss)
+            gradients = {name: p.grad for name, p in self.step.parameters.items()}
             # Backwards, as they are computed: the first in the model has all others' faults in it.
             if layer := _first_of(reversed(gradients.items())):
                 return f"the gradient of {layer} {where}"
-            self.pruned.clear_gradients()
-            self.optimizer.step(self.recipe.learning_rate_at(epoch))
-            if layer := _first_of(_made(self.model)):
-                return f"{layer} after step {step}{_since(losses)}"
+            self.step.update()
+            if layer := _first_of(_made(model)):
+                return f"{layer} after step {number}{_since(losses)}"
         return "none, when the epoch was taken again: it does not give the same numbers each time"
 
 
 def divergence(repeated: Repeated, epoch: int, loss: float) -> Divergence:
     """The error for an epoch in which the `loss`, or what it left, is not finite."""
-    rate = repeated.recipe.learning_rate_at(epoch)
+    rate = repeated.step.recipe.learning_rate_at(epoch)
     return Divergence(
         f"the loss is {loss:.6g} in epoch {epoch} at learning rate {rate:g}. The first that is not "
-        f"finite: {repeated.culprit(epoch)}. {what_may_help(repeated.recipe)}"
+        f"finite: {repeated.culprit(epoch)}. {what_may_help(repeated.step.recipe)}"
     )
 
 

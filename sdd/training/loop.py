@@ -8,16 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdd.sparsity.masks import Masks, PrunedWeights
+from sdd.sparsity.masks import Masks
 from sdd.study.metrics import Epoch
 from sdd.study.settings import Recipe
 from sdd.training.divergence import Repeated, divergence, finite
-from sdd.training.evaluation import forward
-from sdd.training.optimizer import Optimizer
-from sdd.training.samples import Batch, Samples, epoch_of
-
-# The loss of a batch, from the model's logits [b, classes] on it.
-Objective = Callable[[Tensor, Batch], Tensor]
+from sdd.training.samples import Samples, epoch_of
+from sdd.training.step import CapturedStep, Objective, Step
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,7 @@ def train(
     start: State | None = None,
     keep: Callable[[State], None] | None = None,
     stepped: Callable[[int], None] | None = None,
+    captured: bool = False,
 ) -> tuple[Epoch, ...]:
     """Trains `model` in place by `recipe`; weights that `masks` prunes stay exactly zero.
 
@@ -57,36 +54,30 @@ def train(
     dropout's comes from `generator`, on the CPU, so that batches do not depend on the device.
     `report` is called after every epoch, and `keep` with the state between two; a training that
     gets such a state as `start` goes on from there, and ends with the same bits on the CPU.
-    `stepped` is called after every step, with how many there were.
+    `stepped` is called after every step, with how many there were. On CUDA steps may be `captured`.
     Returns all epochs. Raises Divergence, naming what left the finite numbers, when the loss, a
     weight or a statistic did.
     """
-    pruned = PrunedWeights(model, masks)
-    trained = list(model.parameters())
-    optimizer = Optimizer(trained, recipe)
+    step = Step(model, masks, recipe, objective)
+    take = CapturedStep(step, recipe.batch_size) if captured else step
     history: tuple[Epoch, ...] = ()
     if start:
-        _restore(start.tensors, model, optimizer, generator)
+        _restore(start.tensors, step, generator)
         history = start.history
     model.train()
-    state = State(history, _copies(model, optimizer, generator))
-    step = len(history) * math.ceil(len(samples) / recipe.batch_size)
+    state = State(history, _copies(step, generator))
+    taken = len(history) * math.ceil(len(samples) / recipe.batch_size)
     for epoch in range(len(history), recipe.epochs):
         rate = recipe.learning_rate_at(epoch)
+        step.optimizer.set_learning_rate(rate)
         losses, predictions, seen = [], [], []
         for batch in epoch_of(samples, recipe, generator):
-            logits = forward(model, batch.inputs, recipe)
-            loss = objective(logits, batch)
-            for parameter in trained:
-                parameter.grad = None
-            loss.backward()
-            pruned.clear_gradients()
-            optimizer.step(rate)
-            step += 1
+            loss, logits = take(batch)
+            taken += 1
             if stepped:
-                stepped(step)
-            losses.append(loss.detach() * len(batch.index))
-            predictions.append(logits.detach())
+                stepped(taken)
+            losses.append(loss * len(batch.index))
+            predictions.append(logits)
             seen.append(batch.index)
         # Read once an epoch: a step waits for nothing, and pays for no statistics.
         order, predicted = torch.cat(seen), torch.cat(predictions).argmax(1)
@@ -97,46 +88,41 @@ def train(
             clean = 100 * (predicted == true_labels[order]).double().mean().item()
         # The weights too: what the last step did to them, no later loss of the epoch has seen.
         if not (math.isfinite(total) and finite(model)):
-            _restore(state.tensors, model, optimizer, generator)
-            again = Repeated(model, pruned, samples, recipe, objective, optimizer, generator)
-            raise divergence(again, epoch, total)
+            _restore(state.tensors, step, generator)
+            raise divergence(Repeated(step, samples, generator), epoch, total)
         history += (Epoch(epoch, rate, total, 100 * correct, clean),)
         report(history[-1])
         # Kept here too: from there an epoch that goes wrong is taken again, to see what did.
-        state = State(history, _copies(model, optimizer, generator))
+        state = State(history, _copies(step, generator))
         if keep:
             keep(state)
-    assert not pruned.moved(), "a pruned weight has moved"
+    assert not step.pruned.moved(), "a pruned weight has moved"
     return history
 
 
-def _in_place(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+def _in_place(step: Step) -> dict[str, Tensor]:
     """The tensors that training changes, themselves."""
     return {
-        **{f"model.{name}": tensor for name, tensor in model.state_dict().items()},
-        **{f"optimizer.{n}": tensor for n, tensor in enumerate(optimizer.tensors())},
+        **{f"model.{name}": tensor for name, tensor in step.model.state_dict().items()},
+        **{f"optimizer.{n}": tensor for n, tensor in enumerate(step.optimizer.tensors())},
     }
 
 
-def _copies(
-    model: nn.Module, optimizer: Optimizer, generator: torch.Generator
-) -> dict[str, Tensor]:
-    copies = {name: tensor.clone() for name, tensor in _in_place(model, optimizer).items()}
+def _copies(step: Step, generator: torch.Generator) -> dict[str, Tensor]:
+    copies = {name: tensor.clone() for name, tensor in _in_place(step).items()}
     # Dropout draws from the global generators.
     copies |= {"random.batches": generator.get_state(), "random.cpu": torch.get_rng_state()}
-    device = next(model.parameters()).device
+    device = next(step.model.parameters()).device
     if device.type == "cuda":
         copies["random.cuda"] = torch.cuda.get_rng_state(device)
     return copies
 
 
-def _restore(
-    tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer, generator: torch.Generator
-) -> None:
-    for name, tensor in _in_place(model, optimizer).items():
+def _restore(tensors: dict[str, Tensor], step: Step, generator: torch.Generator) -> None:
+    for name, tensor in _in_place(step).items():
         tensor.copy_(tensors[name])
     generator.set_state(tensors["random.batches"])
     torch.set_rng_state(tensors["random.cpu"])
-    device = next(model.parameters()).device
+    device = next(step.model.parameters()).device
     if device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], device)

@@ -79,6 +79,18 @@ class Batch:
     outcomes: Tensor | None  # [b] int64, see sdd.training.augmentation; None without augmentation
     inputs: Tensor  # [b, channels, height, width], normalised
 
+    def copy(self) -> "Batch":
+        """In memory of its own."""
+        outcomes = None if self.outcomes is None else self.outcomes.clone()
+        return Batch(self.index.clone(), outcomes, self.inputs.clone())
+
+    def become(self, other: "Batch") -> None:
+        """Takes on what `other`, of the same size, holds; its tensors stay where they lie."""
+        self.index.copy_(other.index)
+        if self.outcomes is not None:
+            self.outcomes.copy_(other.outcomes)
+        self.inputs.copy_(other.inputs)
+
 
 def epoch_of(samples: Samples, recipe: Recipe, generator: torch.Generator) -> Iterator[Batch]:
     """All samples once, in random order, each with an augmentation of its own."""

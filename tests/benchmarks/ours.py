@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from sdd.sparsity.compaction import compact
 from sdd.sparsity.masks import Masks
 from sdd.study.settings import Recipe
-from sdd.training.loop import Objective, State, cross_entropy, train
+from sdd.training.loop import State, cross_entropy, train
 from sdd.training.samples import Samples
+from sdd.training.step import Objective
 
 
 def one_epoch(recipe: Recipe) -> Recipe:

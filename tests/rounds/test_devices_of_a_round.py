@@ -9,13 +9,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from pretended_gpu import CUDA, NAME, RefusedByCuda, pretended
+from pretended_gpu import CUDA, NAME, Graph, RefusedByCuda, pretended
 from torch.optim.sgd import sgd
 
 from sdd.data import labelling, own, preparation
@@ -27,12 +28,14 @@ from sdd.sparsity.compaction import fewer_units
 from sdd.study.metrics import RoundMetrics
 from sdd.study.settings import Distillation, Pruning, Recipe, Rewinding
 from sdd.study.specs import RoundSpec, TeacherLogitsSpec
+from sdd.training.loop import train
 
 CPU = torch.device("cpu")
 PLAIN = Recipe("sgd", 0.05, 1e-4, 8, 2, "multistep", momentum=0.9, milestones=(1,))
 AUGMENTED = replace(PLAIN, augmentation="flip-crop")
 FAST = replace(AUGMENTED, precision="bfloat16", channels_last=True)
-ADAMW = replace(AUGMENTED, optimizer="adamw", learning_rate=1e-4, schedule="cosine", milestones=())
+# Of numbers that single precision holds: CUDA's kernels take learning rates in no other.
+ADAMW = replace(AUGMENTED, optimizer="adamw", learning_rate=2**-13, factor=0.25)
 
 
 @dataclass(frozen=True)
@@ -167,19 +170,21 @@ def interrupt(line: str) -> None:
 
 
 def parameters() -> list:
+    """All cases, most of them long."""
     return [
         pytest.param(case, id=name, marks=[pytest.mark.long] if case.long else [])
         for name, case in CASES.items()
     ]
 
 
-@pytest.mark.parametrize("case", parameters())
-def test_cuda_refuses_nothing_and_the_bits_are_the_cpus(case, colours, tmp_path, monkeypatch):
+def compared(case: Case, colours: Path, folder: Path, monkeypatch) -> None:
+    """The same chain on both must end with the same bits."""
     with pretended():
-        on_gpu = Runner(colours, tmp_path / "gpu", CUDA).chain(case)
-    # As on a GPU: the CPU has a way of its own to multiply.
+        on_gpu = Runner(colours, folder / "gpu", CUDA).chain(case)
+    # As on a GPU: the CPU has a way of its own to multiply, and no graphs.
     monkeypatch.setattr(one_round, "compact", fewer_units)
-    on_cpu = Runner(colours, tmp_path / "cpu", CPU).chain(case)
+    monkeypatch.setattr(one_round, "train", train)
+    on_cpu = Runner(colours, folder / "cpu", CPU).chain(case)
     for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
         assert (gpu.device, gpu.instruction_set) == (NAME, "sm_90")
         assert replace(
@@ -188,6 +193,29 @@ def test_cuda_refuses_nothing_and_the_bits_are_the_cpus(case, colours, tmp_path,
         ) == cpu  # fmt: skip
     fewer = on_gpu[1].flops_computed < on_gpu[0].flops_computed
     assert fewer == case.fewer_units
+
+
+@pytest.mark.parametrize("case", parameters())
+def test_cuda_refuses_nothing_and_the_bits_are_the_cpus(case, colours, tmp_path, monkeypatch):
+    compared(case, colours, tmp_path, monkeypatch)
+
+
+def graphs() -> list:
+    """Cases that are not interrupted: before a second epoch there is no graph yet."""
+    quick = {"vgg of a table", "vit in bfloat16"}
+    return [
+        pytest.param(case, id=name, marks=[] if name in quick else [pytest.mark.long])
+        for name, case in CASES.items()
+        if not case.interrupted
+    ]
+
+
+@pytest.mark.parametrize("case", graphs())
+def test_captured_steps_have_the_same_bits(case, colours, tmp_path, monkeypatch):
+    """Nothing in a step forbids it: none waits for the GPU, and all use the same memory."""
+    monkeypatch.setattr(one_round, "train", partial(train, captured=True))
+    compared(case, colours, tmp_path, monkeypatch)
+    assert Graph.replays > 0
 
 
 def test_what_cuda_would_refuse_is_refused():
@@ -285,24 +313,51 @@ FAULTS = {
 }  # fmt: skip
 
 
+# The same of what a captured step must not do, which tests/training/test_step.py must find.
+FAULTS_IN_A_GRAPH = {
+    "a step that looks at its loss": (
+        "training/step.py", "        self.backward(loss)\n",
+        "        assert loss.item() < 1e9\n        self.backward(loss)\n",
+    ),
+    "a batch at another place each time": (
+        "training/step.py", "self._batch.become(batch)", "self._batch = batch.copy()",
+    ),
+    "a learning rate at another place each time": (
+        "training/optimizer.py", "self._learning_rate.fill_(value)",
+        "self._learning_rate = torch.full_like(self._learning_rate, value)",
+    ),
+    "logits that the next step overwrites": (
+        "training/step.py", "return loss.clone(), logits.clone()", "return loss, logits",
+    ),
+    "batches that a graph does not count": ("training/step.py", "counter += rise", "pass"),
+}  # fmt: skip
+
+
 def test_what_is_planted_has_its_place():
-    for name, (file, there, _, case) in FAULTS.items():
+    for name, (file, there, *_) in (FAULTS | FAULTS_IN_A_GRAPH).items():
         assert there in (ROOT / "sdd" / file).read_text("utf-8"), name
-        assert not CASES[case].long, name
+    assert not any(CASES[case].long for *_, case in FAULTS.values())
+
+
+def planted_faults() -> list:
+    """Where to plant what, and the test that must fail."""
+    here = f"tests/rounds/{Path(__file__).name}::"
+    here += test_cuda_refuses_nothing_and_the_bits_are_the_cpus.__name__
+    captured = "tests/training/test_step.py::test_a_captured_training_is_the_same"
+    faults = {name: (*fault, f"{here}[{case}]") for name, (*fault, case) in FAULTS.items()}
+    faults |= {name: (*fault, captured) for name, fault in FAULTS_IN_A_GRAPH.items()}
+    return [pytest.param(*fault, id=name) for name, fault in faults.items()]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_what_is_planted_is_found(fault, tmp_path):
-    file, there, planted, case = fault
+@pytest.mark.parametrize("file, there, planted, test", planted_faults())
+def test_what_is_planted_is_found(file, there, planted, test, tmp_path):
     for name in ("sdd", "tests"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     path = tmp_path / "sdd" / file
     path.write_text(path.read_text("utf-8").replace(there, planted), "utf-8")
-    test = f"tests/rounds/{Path(__file__).name}::"
-    test += f"{test_cuda_refuses_nothing_and_the_bits_are_the_cpus.__name__}[{case}]"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", test],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": ""}, text=True, capture_output=True,

@@ -382,8 +382,8 @@ def test_weight_rewinding_goes_back_into_the_dense_training(toys, tmp_path, epoc
     with pytest.MonkeyPatch.context() as patch:
         step = Optimizer.step
 
-        def watched(self, rate):
-            step(self, rate)
+        def watched(self):
+            step(self)
             ways.append([p.detach().clone().numpy() for p in self._parameters])
 
         patch.setattr(Optimizer, "step", watched)

@@ -237,8 +237,9 @@ def test_parked_weights_decay_as_the_optimizer_has_it(recipe):
     parameter.grad = torch.zeros_like(parameter)
     optimizer = Optimizer([parameter], recipe)
     for epoch in range(recipe.epochs):
+        optimizer.set_learning_rate(recipe.learning_rate_at(epoch))
         for _ in range(4):  # 3 batches of 16 and one of 2
-            optimizer.step(recipe.learning_rate_at(epoch))
+            optimizer.step()
     factor = compaction.parked_decay(recipe, SAMPLES)
     torch.testing.assert_close(parameter.tolist(), [factor, -3 * factor], rtol=1e-13, atol=0)
     assert (factor < 1) == (recipe.weight_decay > 0)
