@@ -43,8 +43,13 @@ def embedded() -> dict[str, Any]:
 
 @pytest.fixture
 def config(embedded) -> dict[str, Any]:
-    """A copy of it, to be changed by a test."""
-    return copy.deepcopy(embedded)
+    """A copy of it at values that the tests know, whatever is shipped; to be changed by a test."""
+    study = copy.deepcopy(embedded) | {"seeds": [1, 2], "rounds_per_job": 1}
+    for experiment in study["experiments"]:
+        experiment["noise"]["rate"] = 0.4
+    study["recipes"]["lenet-300-100"]["weight_decay"] = 1e-4
+    study["validation"]["fraction"] = 0.125
+    return study
 
 
 @pytest.fixture(scope="session")

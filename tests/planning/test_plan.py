@@ -213,8 +213,8 @@ def test_the_page_fits_a_terminal(embedded):
     assert max(map(len, lines)) <= 100
     assert "busy" not in bill.text(bought)
     assert "busy (load 7.0)" in bill.text(replace(bought, load=7.0))
-    assert "mnist5k: 12 chains of 32 rounds" in lines[0]
-    assert "384" in bill.text(bought) and "not known before the run" in bill.text(bought)
+    assert "mnist5k: 18 chains of 32 rounds" in lines[0]
+    assert "576" in bill.text(bought) and "not known before the run" in bill.text(bought)
 
 
 def test_a_study_that_early_stopping_ends_is_billed_as_the_most_it_can_cost(embedded):

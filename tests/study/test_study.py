@@ -29,13 +29,13 @@ def build(config) -> Study:
     return Study.of(checked, data_entries.survey(checked.datasets))
 
 
-def test_the_embedded_study_has_twelve_chains_of_32_rounds(embedded):
+def test_the_embedded_study_has_six_chains_of_32_rounds_a_seed(embedded):
     built = build(embedded)
     assert built.last_round == 31 and len(built.rounds) == 32
-    assert len(built.chains) == 12
+    assert len(built.chains) == 18
     assert list(built.chains)[:2] == [
-        "mnist-5k/symmetric-0.4/lenet-300-100/ce-wd0.0001/seed1",
-        "mnist-5k/symmetric-0.4/lenet-300-100/ce-wd0.0001/seed2",
+        "mnist-5k/symmetric-0.5/lenet-300-100/ce-wd0.001/seed1",
+        "mnist-5k/symmetric-0.5/lenet-300-100/ce-wd0.001/seed2",
     ]
 
 
