@@ -20,7 +20,9 @@ from sdd.base import locks
 from sdd.base.private import open_regular, own_folder
 from sdd.machine.reading import EnergyError
 
-LOCK_S = 2.0  # a ledger is held for microseconds; whoever waits longer gives the measurement up
+# A ledger is held for microseconds, or, on a machine with far more to do than cores, until its holder
+# gets one again. Whoever waits longer gives the measurement up.
+LOCK_S = 20.0
 
 
 @dataclass(frozen=True)
