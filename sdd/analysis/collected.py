@@ -82,13 +82,16 @@ def read_copy(path: Path) -> pd.DataFrame:
 
 def chains(rounds: pd.DataFrame) -> pd.DataFrame:
     """Every chain once, however many experiments share it, with its rounds in order."""
-    # Tables from before a study could choose its method lack these columns.
+    # Tables from before a study could choose its method lack these columns, and in those from
+    # before chains shared a dense round each has its own.
     frame = rounds.assign(
         **{
             name: rounds.get(name, pd.Series(usual, rounds.index)).fillna(usual)
             for name, usual in Method()._asdict().items()
         }
     )
+    own = rounds.chain
+    frame["dense_chain"] = rounds.get("dense_chain", own).fillna(own)
     frame = frame.drop_duplicates(["chain", "round"]).sort_values([*SETTING, "seed", "round"])
     twins = frame[frame.duplicated([*SETTING, "seed", "round"], keep=False)]
     if len(twins):

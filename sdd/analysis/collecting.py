@@ -37,7 +37,7 @@ def collect(spec: CollectSpec, first: Path, output: Path) -> None:
     """
     config = StudyConfig.from_dict(spec.config)
     study = Study.of(config, spec.datasets, outside.settled(config))
-    root = layout.root(first, study.layout.round(next(iter(study.chains)), 0).facts)
+    root = layout.root(first, study.files(next(iter(study.chains.values())), 0).facts)
     found = Collection.read(study, root)
     rows = [
         row(found, experiment, chain, metrics, spec.carbon_intensity)
@@ -64,9 +64,7 @@ class Collection:
     def read(cls, study: Study, root: Path) -> "Collection":
         """Raises DataError, naming the file, for one that is missing or of another training."""
         rounds = {
-            path: [
-                _metrics(root / study.layout.round(path, n).facts, chain, n) for n in study.rounds
-            ]
+            path: [_metrics(root / study.files(chain, n).facts, chain, n) for n in study.rounds]
             for path, chain in study.chains.items()
         }
         teachers = {}
@@ -183,6 +181,7 @@ def row(
         "schedule": chain.pruning.schedule,
         "keep": " ".join(chain.pruning.keep) or "none",
         **_diagnostics(metrics.diagnostics),
+        "dense_chain": chain.dense_path,
     }
 
 

@@ -98,7 +98,7 @@ def select_teacher(rounds: Sequence[RoundMetrics], rule: str, images: int) -> Te
     chosen = candidates.pop(choose([c.validation_accuracy for c in candidates], images))
     candidates.sort(key=lambda c: (c.validation_accuracy, c.round), reverse=True)
     return TeacherChoice(
-        chain=trained[chosen].spec.chain,
+        chain=rounds[-1].spec.chain,  # the dense one may lie under another path
         round=chosen.round,
         sparsity=chosen.sparsity,
         validation_accuracy=chosen.validation_accuracy,

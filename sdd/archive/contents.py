@@ -79,7 +79,7 @@ def _unfinished(study: Study) -> Iterator[str]:
     done = progress.finished(study)
     for path, rounds in done.items():
         if len(rounds) < len(study.rounds):
-            facts = study.layout.round(path, len(rounds)).facts
+            facts = study.files(study.chains[path], len(rounds)).facts
             state = "does not fit" if Path(facts).exists() else "is missing"
             yield f"{facts} {state}: {len(rounds)} of {len(study.rounds)} rounds of this chain fit"
     for path in (*_facts(study), *_reports(study)):
@@ -104,7 +104,7 @@ def _altered(study: Study) -> Iterator[str]:
         yield f"{config} is of another config"
     with tempfile.TemporaryDirectory(prefix="sdd-archive-") as folder:
         again = Path(folder, layout.ROUNDS)
-        first = Path(study.layout.round(next(iter(study.chains)), 0).facts)
+        first = Path(study.files(next(iter(study.chains.values())), 0).facts)
         try:
             collecting.collect(catalogue.collect_spec(study), first, again)
         except DataError as error:
@@ -120,7 +120,7 @@ def _altered(study: Study) -> Iterator[str]:
 
 def _made(study: Study, entry: Entry, rounds: Path, folder: Path) -> dict[str, Path]:
     """The files of a table or figure, made anew."""
-    shown = [Path(study.layout.round(c.path, n).facts) for c, n in entry.weights(study)]
+    shown = [Path(study.files(c, n).facts) for c, n in entry.weights(study)]
     material = Material.of(catalogue.report_spec(study, entry), rounds, shown)
     build, stem = names.load(entry.builder), folder / entry.name
     if isinstance(entry, catalogue.Table):
@@ -135,10 +135,6 @@ def _made(study: Study, entry: Entry, rounds: Path, folder: Path) -> dict[str, P
 # --- Which files ----------------------------------------------------------------------------------
 
 
-def _rounds(study: Study) -> Iterator[tuple[Chain, int]]:
-    return ((chain, number) for chain in study.chains.values() for number in study.rounds)
-
-
 def _datasets(study: Study) -> list[layout.Files]:
     data = {chain.dataset: chain.data for chain in study.chains.values()}
     return [study.dataset(data[name]) for name in sorted(data)]
@@ -151,8 +147,8 @@ def _facts(study: Study) -> Iterator[str]:
         yield data.facts
     for labels in study.by_labels:
         yield files.labels(labels).facts
-    for chain, number in _rounds(study):
-        yield files.round(chain.path, number).facts
+    for chain, number in study.trainings:
+        yield study.files(chain, number).facts
     for teacher in study.teachers.values():
         if teacher.chosen:
             yield files.choice(teacher.path)
@@ -185,8 +181,8 @@ def _bulk(study: Study) -> Iterator[tuple[str, str]]:
     for labels in study.by_labels:
         made = files.labels(labels)
         yield made.data, read_label_facts(Path(made.facts)).sha256
-    for chain, number in _rounds(study):
-        round = files.round(chain.path, number)
+    for chain, number in study.trainings:
+        round = study.files(chain, number)
         yield round.data, read_metrics(Path(round.facts)).weights_sha256
     for place in study.outside_teachers:
         adopted = files.outside_teacher(place)
@@ -200,24 +196,24 @@ def kept_weights(study: Study, weights: str) -> list[str]:
     """The paths of the weights that are put in."""
     if weights == "none":
         return []
-    chosen = {(c.path, n) for e in catalogue.shown_figures(study) for c, n in e.weights(study)}
+    chosen = [(c, n) for e in catalogue.shown_figures(study) for c, n in e.weights(study)]
     if weights == "dense":
-        chosen |= {(path, 0) for path in study.chains}
+        chosen += [(chain, 0) for chain in study.chains.values()]
     elif weights == "best":
-        chosen |= {(path, _best(study, path)) for path in study.chains}
+        chosen += [(chain, _best(study, chain)) for chain in study.chains.values()]
     elif weights == "all":
-        chosen |= {(chain.path, number) for chain, number in _rounds(study)}
+        chosen += study.trainings
     outside = study.outside_teachers if weights == "all" else ()
     return [
-        *(study.layout.round(path, number).data for path, number in sorted(chosen)),
+        *sorted({study.files(chain, number).data for chain, number in chosen}),
         *(study.layout.outside_teacher(place).data for place in outside),
     ]
 
 
-def _best(study: Study, path: str) -> int:
+def _best(study: Study, chain: Chain) -> int:
     """A chain's best round, as a teacher is chosen."""
-    facts = [Path(study.layout.round(path, number).facts) for number in study.rounds]
-    _, validation, _ = study.images(study.chains[path].data)
+    facts = [Path(study.files(chain, number).facts) for number in study.rounds]
+    _, validation, _ = study.images(chain.data)
     return select_teacher([read_metrics(one) for one in facts], "best", validation).round
 
 
@@ -248,7 +244,7 @@ def _code(study: Study) -> Iterator[tuple[str, Path]]:
 def _redraw(study: Study) -> dict[str, Any]:
     """The specs of collecting, of tables and of figures, and the files that each takes."""
     files = study.layout
-    first = files.round(next(iter(study.chains)), 0).facts
+    first = study.files(next(iter(study.chains.values())), 0).facts
     collect = {"spec": catalogue.collect_spec(study).to_dict(), "first": first}
     entries = (*catalogue.shown_tables(study), *catalogue.shown_figures(study))
     return {
@@ -258,7 +254,7 @@ def _redraw(study: Study) -> dict[str, Any]:
                 "stage": entry.stage.rpartition(".")[2],
                 "spec": catalogue.report_spec(study, entry).to_dict(),
                 "rounds": files.rounds,
-                "weights": [files.round(c.path, n).facts for c, n in entry.weights(study)],
+                "weights": [study.files(c, n).facts for c, n in entry.weights(study)],
                 "output": _drawn(study, entry)[0],
             }
             for entry in entries
@@ -269,8 +265,8 @@ def _redraw(study: Study) -> dict[str, Any]:
 def _versions(study: Study) -> dict[str, Any]:
     """How many rounds each version, device and instruction set has trained."""
     counts: dict[str, Counter[str]] = {}
-    for chain, number in _rounds(study):
-        metrics = read_metrics(Path(study.layout.round(chain.path, number).facts))
+    for chain, number in study.trainings:
+        metrics = read_metrics(Path(study.files(chain, number).facts))
         if metrics.ended is None:
             ran = metrics.versions | {
                 "device": metrics.device,

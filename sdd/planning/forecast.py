@@ -32,7 +32,6 @@ def draw_up(study: Study, machine: Machine, done: Mapping[str, list[float]]) -> 
     def forecast(work: Work) -> Forecast:
         return _forecast(study, machine, by_chain, work)
 
-    trainings = len(study.chains) * len(study.rounds)
     rates = machine.rates
     power = next((r.power for r in rates.values() if r.power), None)
     return Bill(
@@ -43,10 +42,11 @@ def draw_up(study: Study, machine: Machine, done: Mapping[str, list[float]]) -> 
         load=machine.load,
         chains=len(study.chains),
         rounds=len(study.rounds),
-        trainings=trainings,
-        epochs=sum(c.recipe.epochs for c in study.chains.values()) * len(study.rounds),
+        trainings=study.count,
+        epochs=sum(chain.recipe_of(number).epochs for chain, number in study.trainings),
         jobs=jobs(study),
-        done=sum(there.values()),
+        done=study.count
+        - sum(len(Work(there, whole).left(study, c)) for c in study.chains.values()),
         disk=disk(study, machine.anatomy),
         dense=forecast(Work(nothing, whole, dense=True)),
         whole=forecast(Work(nothing, whole)),
@@ -68,17 +68,17 @@ def jobs(study: Study) -> dict[str, int]:
     datasets = {chain.dataset for chain in study.chains.values()}
     own = {chain.dataset for chain in study.chains.values() if chain.data.own}
     students = sum(chain.teacher is not None for chain in study.chains.values())
-    plain = len(study.chains) - students
+    taught = sum(chain.teacher is not None for chain in study.by_dense.values())
     counts = {
         "prepare_dataset": len(datasets - own),
         "prepare_own_dataset": len(own),
         "noisy_labels": len({chain.labels for chain in study.chains.values()}),
-        "train_dense": plain,
-        "prune_retrain": plain * study.last_round,
+        "train_dense": len(study.by_dense) - taught,
+        "prune_retrain": (len(study.chains) - students) * study.last_round,
         "select_teacher": sum(t.chosen for t in study.teachers.values()),
         "adopt_teacher": len(study.outside_teachers),
         "teacher_logits": len(study.logits_users),
-        "distill_dense": students,
+        "distill_dense": taught,
         "distill_retrain": students * study.last_round,
         "collect_rounds": 1,
         "table": len(shown_tables(study)),
@@ -119,16 +119,15 @@ def disk(study: Study, anatomy: Mapping[tuple[str, str], Anatomy]) -> dict[str, 
     return {
         "weights": sum(
             weights_bytes(anatomy[chain.model, chain.dataset], chain.pruning.fraction, number)
-            for chain in chains
-            for number in study.rounds
+            for chain, number in study.trainings
         )
         + sum(
             anatomy[teacher.model, teacher.data.name].state_bytes
             for teacher in study.outside_teachers.values()
         ),
         "metrics and logs": sum(
-            len(study.rounds) * (RECORD_BYTES + EPOCH_BYTES * chain.recipe.epochs)
-            for chain in chains
+            RECORD_BYTES + EPOCH_BYTES * chain.recipe_of(number).epochs
+            for chain, number in study.trainings
         ),
         "data sets": sum(
             (d.train + d.test) * (prod(d.shape) + 8)
@@ -160,31 +159,28 @@ def _forecast(study: Study, machine: Machine, rates: ChainRates, work: Work) -> 
     todo = tasks(study, rates, work)
     runs = schedule(todo, machine.workers)
     energy = _energy(study, machine.rates, runs)
-    flops, computed = 0, 0.0
+    trainings, flops, computed = 0, 0, 0.0
     for chain in study.chains.values():
         train, rate = images(study, chain)[0], rates[chain.path]
-        macs, epochs = machine.anatomy[chain.model, chain.dataset].macs, chain.recipe.epochs
-        flops += paper_flops(work.trainings(chain), epochs, macs, train)
-        computed += (
-            epochs
-            * train
-            * sum(
-                rate.macs_an_image(0 if work.dense else number)
-                for number in range(work.first[chain.path], work.stop[chain.path])
-            )
+        macs = machine.anatomy[chain.model, chain.dataset].macs
+        seen = {n: train * chain.recipe_of(n).epochs for n in work.left(study, chain)}
+        trainings += len(seen)
+        flops += paper_flops(1, 1, macs, sum(seen.values()))
+        computed += sum(
+            count * rate.macs_an_image(0 if work.dense else number)
+            for number, count in seen.items()
         )
-    for chain in study.chains.values():
         if chain.teacher and not study.tabulated(chain):
-            seen = images(study, chain)[0] * chain.recipe.epochs * work.trainings(chain)
             source = teaching(chain)
-            computed += seen * machine.anatomy[source.model, source.dataset].macs
+            macs = machine.anatomy[source.model, source.dataset].macs
+            computed += sum(seen.values()) * macs
     for student in study.logits_users.values():
         source = teaching(student)
         if work.first[student.path] == 0:
             macs = machine.anatomy[source.model, source.dataset].macs
             computed += passes(study, student) * macs
     return Forecast(
-        trainings=sum(work.trainings(chain) for chain in study.chains.values()),
+        trainings=trainings,
         flops=flops,
         flops_computed=computed,
         seconds=span(runs),

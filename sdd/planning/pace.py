@@ -19,6 +19,7 @@ from sdd.planning.work import (
     LIGHT,
     ChainRates,
     Work,
+    job_name,
     network,
     tasks,
     training_seconds,
@@ -63,10 +64,11 @@ class Pace:
         """`workers`: how many trainings are taken to run at a time."""
         rates = self._rates(look)
         there = {path: sum(r.fits for r in rounds) for path, rounds in look.rounds.items()}
+        work = Work(there, dict.fromkeys(self.study.chains, len(self.study.rounds)))
         unknown: dict[str, int] = {}
         for path, chain in self.study.chains.items():
             if path not in rates and there[path] < len(self.study.rounds):
-                missing = len(self.study.rounds) - there[path]
+                missing = len(work.left(self.study, chain))
                 unknown[chain.model] = unknown.get(chain.model, 0) + missing
         nothing = Rates(0.0, 0.0, 0.0, {0: 0.0}, {0: 0.0}, None, "")
         # A teacher from outside is never timed: its passes are in the rounds of its students.
@@ -74,25 +76,21 @@ class Pace:
         known = {path: rates.get(path, nothing) for path in networks}
         start_s = self._start(look, known, workers)
         known = {path: replace(rate, start_s=start_s) for path, rate in known.items()}
-        ongoing = dict(self._ongoing(look, known))
-        whole = dict.fromkeys(self.study.chains, len(self.study.rounds))
+        running = list(self._ongoing(look, known))
+        done = {job: seconds for _, job, _, seconds in running}
         todo = [
             # What a training has done already is not done again.
-            replace(job, seconds=max(0.0, job.seconds - start_s - ongoing[job.name][1]))
-            if job.name in ongoing
+            replace(job, seconds=max(0.0, job.seconds - start_s - done[job.name]))
+            if job.name in done
             else job
-            for job in tasks(self.study, known, Work(there, whole))
+            for job in tasks(self.study, known, work)
         ]
         return Left(
-            rounds=sum(whole.values()) - sum(there.values()),
+            rounds=self.study.count - len(look.finished),
             seconds=span(schedule(todo, workers)),
             workers=workers,
             unknown=unknown,
-            trainings={
-                name.rpartition(" ")[0]: left
-                for name, (left, _) in ongoing.items()
-                if name.rpartition(" ")[0] in rates
-            },
+            trainings={path: left for path, _, left, _ in running if path in rates},
         )
 
     def _rates(self, look: Look) -> dict[str, Rates]:
@@ -104,7 +102,7 @@ class Pace:
                 points.setdefault(kind, {}).setdefault(round, []).append(image_s)
 
         for path, rounds in look.rounds.items():
-            for one in _trained(rounds):
+            for one in filter(_tells, rounds):
                 add(self.study.chains[path], one.round, one.seconds / one.epochs / one.images)
         measured = {kind: set(rounds) for kind, rounds in points.items()}
         for training in look.trainings:  # by its own epochs, where no round that is done tells more
@@ -133,7 +131,7 @@ class Pace:
 
     def _start(self, look: Look, rates: ChainRates, workers: int) -> float:
         """What a job takes besides training and evaluation: by how fast the last rounds came."""
-        trained = [(path, one) for path, rounds in look.rounds.items() for one in _trained(rounds)]
+        trained = [each for each in look.trained if _tells(each[1])]
         done = sorted(trained, key=lambda each: each[1].written)[-RECENT:]
         longest = max((one.seconds for _, one in done), default=0.0)
         gaps, took = 0.0, []
@@ -150,8 +148,8 @@ class Pace:
         starts = len(took) * (ENGINE + 1 / length + (1 - 1 / length) * LIGHT)
         return max(0.0, workers * gaps - sum(took)) / starts
 
-    def _ongoing(self, look: Look, rates: ChainRates) -> Iterator[tuple[str, tuple[float, float]]]:
-        """Of each training that runs, by its job's name: the seconds left and those done."""
+    def _ongoing(self, look: Look, rates: ChainRates) -> Iterator[tuple[str, str, float, float]]:
+        """Of each training that runs its chain and its job, the seconds left and those done."""
         for training in look.trainings:
             if training.lives:
                 chain = self.study.chains[training.chain]
@@ -159,12 +157,10 @@ class Pace:
                 if training.epoch_s:  # it knows best
                     expected = training.epoch_s * training.epochs
                 share = training.epoch / training.epochs
-                yield (
-                    f"{training.chain} {training.round}",
-                    ((1 - share) * expected + after, share * expected),
-                )
+                left, done = (1 - share) * expected + after, share * expected
+                yield training.chain, job_name(chain, training.round), left, done
 
 
-def _trained(rounds: tuple[Finished, ...]) -> Iterator[Finished]:
-    """Those that say what a training of this config takes."""
-    return (one for one in rounds if one.fits and not one.ended and one.seconds > 0)
+def _tells(round: Finished) -> bool:
+    """Whether it says what a training of this config takes."""
+    return round.fits and not round.ended and round.seconds > 0

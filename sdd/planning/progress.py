@@ -35,7 +35,7 @@ def finished(study: Study) -> dict[str, list[float]]:
         if inputs is None:
             continue
         for number in study.rounds:
-            metrics = _metrics(Path(study.layout.round(path, number).facts))
+            metrics = _metrics(Path(study.files(chain, number).facts))
             if metrics is None or metrics.spec != study.round_spec(chain, number):
                 break
             if metrics.inputs != inputs:

@@ -78,7 +78,7 @@ def _head(study: Study, look: Look, left: Left, names: _Names) -> Iterator[Line]
     clock = time.strftime("%H:%M:%S", time.localtime(look.at))
     runs = "snakemake runs on this machine" if look.snakemake else "no snakemake on this machine"
     yield Line(f"{study.name}  {clock}  {runs}", BOLD)
-    total = len(study.chains) * len(study.rounds)
+    total = study.count
     done = total - left.rounds
     yield Line(f"{_bar(done, total, BAR)} {done:,} of {total:,} rounds  {100 * done / total:.0f} %")
     yield Line(remaining(left))

@@ -106,20 +106,22 @@ class Look:
 
     at: float  # seconds since 1970
     snakemake: bool  # whether a run in this folder is seen on this machine
-    rounds: Mapping[str, tuple[Finished, ...]]  # by chain, those that follow each other from 0 on
+    # By chain, those that follow each other from 0 on; a shared dense one is each chain's.
+    rounds: Mapping[str, tuple[Finished, ...]]
     trainings: tuple[Training, ...]
     failures: tuple[Failure, ...]
     unreadable: tuple[str, ...]  # files that are damaged, or not for this user
+    trained: tuple[tuple[str, Finished], ...]  # each round once, with its chain
 
     @property
     def finished(self) -> list[Finished]:
         """Those that need not be trained again."""
-        return [one for rounds in self.rounds.values() for one in rounds if one.fits]
+        return [one for _, one in self.trained if one.fits]
 
     @property
     def outdated(self) -> int:
         """How many rounds are there that a run would train again."""
-        return sum(not one.fits for rounds in self.rounds.values() for one in rounds)
+        return sum(not one.fits for _, one in self.trained)
 
 
 class _Log(NamedTuple):
@@ -145,7 +147,7 @@ class Watch:
     study: Study
     clock: Callable[[], float] = time.time
     _known: dict[str, list[tuple[_Stamp, Finished]]] = field(default_factory=dict)
-    _folders: dict[str, int] = field(default_factory=dict)  # when each chain's folder changed
+    _folders: dict[str, list[int]] = field(default_factory=dict)  # when each chain's changed
     _busy: set[str] = field(default_factory=set)  # chains that were at work at the last look
     _logs: dict[str, tuple[_Stamp, _Log]] = field(default_factory=dict)
 
@@ -160,22 +162,33 @@ class Watch:
         names = set(_listed(state))
         rounds, trainings, busy = {}, [], set()
         for path, chain in self.study.chains.items():
-            aside = ChainState.of(state, path)
-            claimed = aside.lock.name in names or aside.claim.name in names
+            places = dict.fromkeys(chain.path_of(number) for number in (0, 1))
+            asides = [ChainState.of(state, place) for place in places]
+            claimed = any({a.lock.name, a.claim.name} & names for a in asides)
             if claimed:
                 busy.add(path)
-            changed = _modified(Path(self.study.layout.round(path, 0).facts).parent.parent)
+            folders = [Path(self.study.layout.round(p, 0).facts).parent.parent for p in places]
+            changed = [_modified(folder) for folder in folders]
             again = claimed or path in self._busy or changed != self._folders.get(path)
             self._folders[path] = changed
             delivered = self._delivered(chain, again, unreadable)
-            waiting = self._waiting(chain, aside, len(delivered), unreadable) if claimed else []
+            waiting = self._waiting(chain, state, len(delivered), unreadable) if claimed else []
             rounds[path] = (*delivered, *waiting)
-            if len(rounds[path]) < len(self.study.rounds):
-                training = self._training(chain, aside, names, held, snakemake, rounds[path], now)
+            number = len(rounds[path])
+            if number < len(self.study.rounds) and self.study.trains(chain, number):
+                training = self._training(chain, state, names, held, snakemake, number, now)
                 trainings += [training] if training else []
         self._busy = busy
-        failures = tuple(self._failures())
-        return Look(now, snakemake, rounds, tuple(trainings), failures, tuple(unreadable))
+        return Look(
+            now, snakemake, rounds, tuple(trainings), tuple(self._failures()),
+            tuple(dict.fromkeys(unreadable)),
+            tuple(
+                (path, one)
+                for path, chain in self.study.chains.items()
+                for one in rounds[path]
+                if self.study.trains(chain, one.round)
+            ),
+        )  # fmt: skip
 
     def _delivered(self, chain: Chain, again: bool, unreadable: list[str]) -> list[Finished]:
         """The rounds in their places, from the dense one on; those known are looked at `again`, or
@@ -183,7 +196,7 @@ class Watch:
         known = self._known.setdefault(chain.path, [])
         start = 0 if again else len(known)
         for number in range(start, len(self.study.rounds)):
-            path = self.study.layout.round(chain.path, number).facts
+            path = self.study.files(chain, number).facts
             stamp = _stamp(path)
             if number < len(known) and known[number][0] == stamp:
                 continue
@@ -197,11 +210,11 @@ class Watch:
         return [one for _, one in known]
 
     def _waiting(
-        self, chain: Chain, aside: ChainState, first: int, unreadable: list[str]
+        self, chain: Chain, state: Path, first: int, unreadable: list[str]
     ) -> Iterator[Finished]:
         """Those that a job has trained ahead, and that no job has fetched yet."""
         for number in range(first, len(self.study.rounds)):
-            path = str(aside.metrics(number))
+            path = str(ChainState.of(state, chain.path_of(number)).metrics(number))
             stamp = _stamp(path)
             found = self._read(chain, number, path, stamp, unreadable) if stamp else None
             if found is None or not found.fits:
@@ -220,7 +233,7 @@ class Watch:
             return None
         return Finished(
             round=number,
-            epochs=chain.recipe.epochs,
+            epochs=chain.recipe_of(number).epochs,
             images=metrics.train_images,
             seconds=metrics.seconds,
             sparsity=metrics.sparsity,
@@ -235,16 +248,16 @@ class Watch:
     def _training(
         self,
         chain: Chain,
-        aside: ChainState,
+        state: Path,
         names: set[str],
         held: frozenset[int],
         snakemake: bool,
-        rounds: tuple[Finished, ...],
+        number: int,
         now: float,
     ) -> Training | None:
-        """What is going on after these rounds; None where nothing is."""
-        number = len(rounds)
-        own = self.study.layout.round(chain.path, number).log
+        """What is going on at its next round; None where nothing is."""
+        aside = ChainState.of(state, chain.path_of(number))
+        own = self.study.files(chain, number).log
         log = self._log(str(aside.log(number))) or self._log(own)
         there = aside.lock.name in names
         if log is None and not there:
@@ -262,17 +275,17 @@ class Watch:
         if epoch_s is not None and epoch_s <= 0:  # clocks of a network's disk differ
             epoch_s = None
         if there:
-            state, said = _liveness(aside, held, snakemake, now - max(wrote, begun), epoch_s), ""
+            how, said = _liveness(aside, held, snakemake, now - max(wrote, begun), epoch_s), ""
         else:
-            state, said = _ending(lines)
-            if not state:
+            how, said = _ending(lines)
+            if not how:
                 return None
         return Training(
             chain=chain.path,
             round=number,
-            state=state,
+            state=how,
             epoch=epoch,
-            epochs=int(told[2]) if told else chain.recipe.epochs,
+            epochs=int(told[2]) if told else chain.recipe_of(number).epochs,
             loss=float(told[3]) if told else None,
             accuracy=float(told[4]) if told else None,
             clean_accuracy=float(told[5]) if told and told[5] else None,

@@ -29,8 +29,10 @@ class Work:
     stop: Mapping[str, int]
     dense: bool = False  # whether every round takes as long as the dense one
 
-    def trainings(self, chain: Chain) -> int:
-        return max(0, self.stop[chain.path] - self.first[chain.path])
+    def left(self, study: Study, chain: Chain) -> range:
+        """The rounds that it has left to train; a dense one that is shared counts once."""
+        first = self.first[chain.path]
+        return range(first if study.trains(chain, first) else 1, self.stop[chain.path])
 
 
 def images(study: Study, chain: Chain) -> tuple[int, int, int]:
@@ -70,7 +72,7 @@ def passes(study: Study, student: Chain) -> int:
 
 
 def training_seconds(
-    study: Study, chain: Chain, rates: ChainRates, round: float
+    study: Study, chain: Chain, rates: ChainRates, round: int, as_dense: bool = False
 ) -> tuple[float, float]:
     """Of one round: its training, as metrics.json tells it, and the evaluation after it.
 
@@ -78,10 +80,10 @@ def training_seconds(
     """
     train, validation, test = images(study, chain)
     rate = rates[chain.path]
-    image_s = rate.seconds_an_image(round)
+    image_s = rate.seconds_an_image(0 if as_dense else round)
     if chain.teacher and not study.tabulated(chain):  # the teacher is in the loop
         image_s += rates[network(chain.teacher)].seconds_an_image(0) / 3
-    training = rate.setup_s + chain.recipe.epochs * train * image_s
+    training = rate.setup_s + chain.recipe_of(round).epochs * train * image_s
     return training, (train + validation + test) * rate.seconds_an_image(0) / 3
 
 
@@ -89,8 +91,11 @@ def tasks(study: Study, rates: ChainRates, work: Work) -> list[Job]:
     """The jobs of `work`, what each takes and waits for; none where nothing is left to train."""
     todo = Todo(max(rate.start_s for rate in rates.values()))
     for chain in study.chains.values():
-        if work.trainings(chain):
-            begin = _begin(study, chain, rates, work, todo) if work.first[chain.path] == 0 else ()
+        if left := work.left(study, chain):
+            if left.start == 0:
+                begin = _begin(study, chain, rates, work, todo)
+            else:  # another chain's job, if it is still to be done
+                begin = todo.waiting([job_name(chain, 0)])
             for job in chain_tasks(study, chain, rates, work, begin):
                 todo.jobs[job.name] = job
     if todo.jobs:
@@ -135,11 +140,11 @@ def _begin(
     if outside:
         begin = (labels, todo.add(f"outside {teacher.place}", 1, []))
     elif teacher.chosen:
-        source = teacher.chain.path
-        last = f"{source} {work.stop[source] - 1}"
+        source = teacher.chain
+        last = job_name(source, work.stop[source.path] - 1)
         begin = (todo.add(f"teacher {teacher.path}", LIGHT, [last]),)
     else:
-        begin = (f"{teacher.chain.path} 0",)
+        begin = (job_name(teacher.chain, 0),)
     if study.tabulated(chain):
         logits = study.teacher_logits(chain).facts
         if logits not in todo.jobs:
@@ -161,21 +166,25 @@ def chain_tasks(
     With `rounds_per_job` the first of a segment trains all of it, and the others fetch theirs.
     """
     rate, length = rates[chain.path], study.config.rounds_per_job
-    first, stop = work.first[chain.path], work.stop[chain.path]
-    needs = begin
-    for number in range(first, stop):
+    left, needs = work.left(study, chain), begin
+    for number in left:
         leader = number - (number - 1) % length if number else 0
         if number == leader:
-            trained = range(number, min(number + length, stop) if number else 1)
+            trained = range(number, min(number + length, left.stop) if number else 1)
         else:  # the leader may have run some other time
-            trained = range(number, number + (leader < first))
-        each = [training_seconds(study, chain, rates, 0 if work.dense else n) for n in trained]
+            trained = range(number, number + (leader < left.start))
+        each = [training_seconds(study, chain, rates, n, work.dense) for n in trained]
         seconds = ENGINE * rate.start_s + (rate.start_s if each else LIGHT * rate.start_s)
         seconds += sum(rate.round_s + training + evaluation for training, evaluation in each)
-        name = f"{chain.path} {number}"
+        name = job_name(chain, number)
         trained_s = sum(training for training, _ in each)
         yield Job(name, seconds, needs, trained_s, joules(rate, trained_s))
         needs = (name,)
+
+
+def job_name(chain: Chain, number: int) -> str:
+    """Of the job that trains a round."""
+    return f"{chain.path_of(number)} {number}"
 
 
 def joules(rate: Rates, training_s: float) -> float:

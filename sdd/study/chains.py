@@ -36,16 +36,30 @@ class Chain:
     teacher: "Teacher | OutsideTeacher | None"
     seed: int
     objective: str
+    dense_objective: str  # the same without what prunes and retrains
     early_stopping: EarlyStopping | None = None  # the rule, where it really ends chains
     build: str | None = None  # module:function of a model of the user's own
     validation: Validation = field(default_factory=Validation)
-    rewinding: Rewinding | None = None  # where its weights go back to, if not to the first ones
+    rewinding: Rewinding | None = None  # which weights its dense round stores beside its last ones
     fine_tuning: FineTuning | None = None  # how its rounds are trained, if not as the dense one
 
     @property
     def path(self) -> str:
+        return self._path(self.objective)
+
+    @property
+    def dense_path(self) -> str:
+        """Where its dense round lies, which is trained once for all chains that share this path:
+        they differ in how they are pruned and retrained, of which it knows nothing."""
+        return self._path(self.dense_objective)
+
+    def path_of(self, round: int) -> str:
+        """The chain's path under which a round lies."""
+        return self.path if round else self.dense_path
+
+    def _path(self, objective: str) -> str:
         data, noise = self.data.title, self.noise.name
-        return f"{data}/{noise}/{self.model}/{self.objective}/seed{self.seed}"
+        return f"{data}/{noise}/{self.model}/{objective}/seed{self.seed}"
 
     @property
     def dataset(self) -> str:
@@ -74,11 +88,12 @@ class Chain:
         """What the training of `round` depends on beside its input files and its code."""
         retrained, recipe = round > 0, self.recipe_of(round)
         return RoundSpec(
-            chain=self.path,
+            chain=self.path_of(round),
             round=round,
             model=self.model,
             build=self.build,
             recipe=recipe,
+            dense_chain=_other_than(self.path, self.dense_path) if retrained else None,
             dense_recipe=None if recipe == self.recipe else self.recipe,
             rewinding=self.rewinding,
             seed=self.seed,
@@ -105,7 +120,12 @@ class Teacher:
 
     @property
     def path(self) -> str:
-        return f"{self.chain.path}/{self.which}"
+        return f"{self._source}/{self.which}"
+
+    @property
+    def _source(self) -> str:
+        """A dense round teaches the same whichever of the chains it is taken from that share it."""
+        return self.chain.path if self.chosen else self.chain.dense_path
 
     @property
     def model(self) -> str:
@@ -118,6 +138,11 @@ class Teacher:
     @property
     def objective(self) -> str:
         return self.chain.objective
+
+    @property
+    def dense_objective(self) -> str:
+        """By which the dense rounds of its students call it."""
+        return self.chain.objective if self.chosen else self.chain.dense_objective
 
     @property
     def data(self) -> Dataset:
@@ -134,7 +159,8 @@ class Teacher:
 
     @property
     def spec(self) -> TeacherSpec:
-        return TeacherSpec(self.chain.path, self.which)
+        dense = _other_than(self._source, self.chain.dense_path)
+        return TeacherSpec(self._source, self.which, dense_chain=dense)
 
 
 @dataclass(frozen=True)
@@ -175,6 +201,10 @@ class OutsideTeacher:
         return self.name
 
     @property
+    def dense_objective(self) -> str:
+        return self.name
+
+    @property
     def spec(self) -> TeacherSpec:
         return TeacherSpec(self.place, self.which, self.content)
 
@@ -184,6 +214,11 @@ class OutsideTeacher:
         return OutsideSpec(
             self.place, self.model, self.data.shape, self.data.classes, self.content, self.build
         )
+
+
+def _other_than(path: str, dense: str) -> str | None:
+    """The path of a dense round where it is not the chain's own."""
+    return None if dense == path else dense
 
 
 def _builder(model: str, build: str | None) -> str:

@@ -106,11 +106,11 @@ def _chains(
         if weight_decay is not None:
             recipe = replace(recipe, weight_decay=weight_decay)
         pruning, retraining = method
+        plain, unusual = f"ce-wd{recipe.weight_decay:g}", _unusual(method, config)
         chain = Chain(
             data, noise, model, recipe, pruning, retraining,
             distillation=None, teacher=None, seed=seed,
-            objective="-".join([f"ce-wd{recipe.weight_decay:g}", *_unusual(method, config)]),
-            early_stopping=rule,
+            objective="-".join([plain, *unusual]), dense_objective=plain, early_stopping=rule,
             build=own.build if own else None, validation=config.validation,
             rewinding=_rewinding(data, recipe, retraining, config),
             fine_tuning=config.fine_tuning if retraining == "fine-tuning" else None,
@@ -122,11 +122,16 @@ def _chains(
                 else _outside(key, teacher, chain, config, contents)
             )
             setting = Distillation(alpha, temperature)
+            named, dense = (
+                _distilled(key, source, objective, recipe, setting, config)
+                for objective in (source.objective, source.dense_objective)
+            )
             chain = replace(
                 chain,
                 distillation=setting,
                 teacher=source,
-                objective=_distilled(key, source, recipe, setting, method, config),
+                objective="-".join([named, *unusual]),
+                dense_objective=dense,
             )
         yield chain
 
@@ -155,13 +160,16 @@ def _unusual(method: Method, config: StudyConfig) -> list[str]:
 def _rewinding(
     data: Dataset, recipe: Recipe, retraining: str, config: StudyConfig
 ) -> Rewinding | None:
-    """The point that a chain goes back to, where it has to be stored on the way."""
+    """The point that weights go back to, where it has to be stored on the way: by every dense
+    round, since it does not know who goes back there."""
     point = config.rewinding
-    if retraining != "weight-rewinding" or point == Rewinding():
+    if point == Rewinding():
         return None
     images, _ = data.split(config.validation.fraction)
     last = Rewinding(epochs=recipe.epochs).step(images, recipe)
     if point.step(images, recipe) > last:
+        if retraining != "weight-rewinding":
+            return None
         raise StudyError(
             f"rewinding: {point.epochs:,} epochs and {point.steps:,} steps are beyond the dense "
             f"training on {data.name}, which has {last:,} steps in {recipe.epochs:,} epochs."
@@ -205,31 +213,25 @@ def _outside(
 def _distilled(
     key: str,
     teacher: Teacher | OutsideTeacher,
+    objective: str,
     recipe: Recipe,
     setting: Distillation,
-    method: Method,
     config: StudyConfig,
 ) -> str:
-    """The name of a student's objective: its teacher, and what differs from the usual."""
+    """The name of a student's objective, but for how it is pruned and retrained: its teacher, whose
+    own is `objective`, and what differs from the usual."""
     usual = config.distillation
+    parts = [f"kd-{teacher.model}-{teacher.which}"]
     if isinstance(teacher, OutsideTeacher):
         parts = [f"kd-{teacher.model}-{teacher.name}"]
-    else:
-        parts = _of_round(key, teacher, config)
+    elif objective != f"ce-wd{_recipe(key, teacher.model, config.recipes).weight_decay:g}":
+        parts.append(f"of-{objective}")
     parts.append(f"wd{recipe.weight_decay:g}")
     if setting.alpha != usual.alpha:
         parts.append(f"alpha{setting.alpha:g}")
     if setting.temperature != usual.temperature:
         parts.append(f"tau{setting.temperature:g}")
-    return "-".join([*parts, *_unusual(method, config)])
-
-
-def _of_round(key: str, teacher: Teacher, config: StudyConfig) -> list[str]:
-    source = teacher.chain
-    parts = [f"kd-{source.model}-{teacher.which}"]
-    if source.objective != f"ce-wd{_recipe(key, source.model, config.recipes).weight_decay:g}":
-        parts.append(f"of-{source.objective}")
-    return parts
+    return "-".join(parts)
 
 
 def _noises(key: str, noise: NoiseGrid, datasets: Sequence[str]) -> list[Noise]:
@@ -343,6 +345,7 @@ def _teacher_chain(key: str, teacher: TeacherGrid, student: Chain, earlier: Grid
 
 def _refuse_shared_paths(chains: Iterable[Chain]) -> None:
     by_path: dict[str, Chain] = {}
+    by_dense: dict[str, Chain] = {}
     by_labels: dict[str, Noise] = {}
     for chain in chains:
         noise = by_labels.setdefault(chain.labels, chain.noise)
@@ -359,6 +362,13 @@ def _refuse_shared_paths(chains: Iterable[Chain]) -> None:
             raise StudyError(
                 f"experiments: two different chains would share the path {chain.path}; they differ "
                 f"in {', '.join(differing)}. Make these values differ by more than the path shows."
+            )
+        dense = by_dense.setdefault(chain.dense_path, chain)
+        if dense.spec(0) != chain.spec(0):
+            raise StudyError(
+                f"experiments: {chain.path} and {dense.path} would share the dense round at "
+                f"{chain.dense_path}, but train it differently. Make their values differ by more "
+                "than the path shows."
             )
 
 

@@ -23,9 +23,14 @@ class TeacherSpec:
     chain: str
     which: str
     content: str | None = None
+    dense_chain: str | None = None  # under which the dense round lies, if not under `chain`
 
     def to_dict(self) -> dict[str, Any]:
         return {key: value for key, value in to_dict(self).items() if value is not None}
+
+    def holds(self, chain: str, round: int) -> bool:
+        """Whether a round that lies under the path `chain` is one of the teacher's chain."""
+        return chain == (self.chain if round else self.dense_chain or self.chain)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class RoundSpec:
     teacher: TeacherSpec | None = None
     code: str | None = None
     dense_recipe: Recipe | None = None  # of round 0, where this round has another
-    rewinding: Rewinding | None = None  # where weights go back to, if not to the first ones
+    rewinding: Rewinding | None = None  # which weights the dense round stores beside its last ones
+    dense_chain: str | None = None  # under whose path round 0 lies, if not under `chain`
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RoundSpec":
@@ -105,7 +111,8 @@ class RoundSpec:
         expected = replace(self, round=self.parent or 0)
         if self.parent == 0:  # the dense round knows nothing of pruning
             expected = replace(
-                expected, recipe=self.dense_recipe or self.recipe, dense_recipe=None,
+                expected, chain=self.dense_chain or self.chain, dense_chain=None,
+                recipe=self.dense_recipe or self.recipe, dense_recipe=None,
                 pruning=None, retraining=None, early_stopping=None,
             )  # fmt: skip
         mine, its = (replace(spec, code=None).to_dict() for spec in (expected, before))

@@ -1,7 +1,8 @@
 """A study: from one config to its chains, their files, and the specs of their jobs. Pure."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -91,6 +92,35 @@ class Study:
     def chains(self) -> dict[str, Chain]:
         """Every chain once, by path, teachers before their students."""
         return {chain.path: chain for chains in self.experiments.values() for chain in chains}
+
+    @cached_property
+    def by_dense(self) -> dict[str, Chain]:
+        """The first chain of each dense round, by this round's path: the others share it."""
+        return {chain.dense_path: chain for chain in reversed(self.chains.values())}
+
+    @cached_property
+    def by_path(self) -> dict[str, Chain]:
+        """A chain for every path under which rounds lie."""
+        return self.by_dense | self.chains
+
+    def trains(self, chain: Chain, round: int) -> bool:
+        """Whether a round counts as this chain's training: a shared dense one does in the first."""
+        return round > 0 or self.by_dense[chain.dense_path] is chain
+
+    @property
+    def trainings(self) -> Iterator[tuple[Chain, int]]:
+        """Every round that is trained, once, with its chain."""
+        every = itertools.product(self.chains.values(), self.rounds)
+        return ((chain, round) for chain, round in every if self.trains(chain, round))
+
+    @property
+    def count(self) -> int:
+        """How many trainings there are."""
+        return len(self.by_dense) + self.last_round * len(self.chains)
+
+    def files(self, chain: Chain, round: int) -> Files:
+        """Of a round of a chain, wherever it lies."""
+        return self.layout.round(chain.path_of(round), round)
 
     @cached_property
     def teachers(self) -> dict[str, Teacher | OutsideTeacher]:
@@ -238,8 +268,8 @@ class Study:
     # --- What jobs ask of a scheduler ---
 
     def request(self, chain: str) -> Demand:
-        """What one round of a chain asks for."""
-        return self._request(self.chains[chain].model)
+        """What one round that lies under the path `chain` asks for."""
+        return self._request(self.by_path[chain].model)
 
     def _request(self, model: str) -> Demand:
         usual = self.config.cluster["default"]

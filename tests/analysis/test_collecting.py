@@ -7,7 +7,7 @@ import pytest
 from conftest import chain_and_student
 from synthetic import metrics
 
-from sdd.analysis.collected import read
+from sdd.analysis.collected import best_outcomes, chains, read
 from sdd.analysis.collecting import collect
 from sdd.analysis.specs import CollectSpec
 from sdd.base.errors import DataError
@@ -31,7 +31,7 @@ COLUMNS = [
     "energy_method", "device", "instruction_set", "validation_images", "criterion", "scope",
     "retraining", "schedule",
     "keep", "learning_distance", "entropy", "calibration_error", "top5_accuracy",
-    "layer_sparsity", "live_units",
+    "layer_sparsity", "live_units", "dense_chain",
 ]  # fmt: skip
 # The teacher's best is round 1; early stopping left the last round of each chain untrained.
 VALIDATION = [70.0, 80.0, None]
@@ -49,7 +49,7 @@ def root(study, tmp_path):
     """All that the study has left, made up."""
     for chain in study.chains.values():
         for number, accuracy in enumerate(VALIDATION):
-            path = tmp_path / study.layout.round(chain.path, number).facts
+            path = tmp_path / study.files(chain, number).facts
             write_metrics(path, metrics(chain.spec(number), accuracy))
     for files, student in study.logits_users.items():
         source = student.teacher.chain.path
@@ -65,7 +65,7 @@ def root(study, tmp_path):
 
 def collected(study: Study, root: Path, intensity: float | None = None) -> pd.DataFrame:
     spec = CollectSpec.from_dict(collect_spec(study).to_dict() | {"carbon_intensity": intensity})
-    first = root / study.layout.round(next(iter(study.chains)), 0).facts
+    first = root / study.files(next(iter(study.chains.values())), 0).facts
     collect(spec, first, root / "rounds.csv")
     return pd.read_csv(root / "rounds.csv")
 
@@ -119,6 +119,28 @@ def test_a_chain_of_two_experiments_stands_there_once_for_each(config, study, ro
     assert collected(shared, root).experiment.value_counts().to_dict() == {
         "vanilla": 3, "distilled": 3, "again": 3,
     }  # fmt: skip
+
+
+def test_a_shared_dense_round_stands_in_every_chain_and_names_where_it_lies(config, tmp_path):
+    config |= {"seeds": [1], "experiments": chain_and_student("best")[:1]}
+    config["experiments"][0]["criterion"] = ["random", "magnitude", "gradient"]
+    config["pruning"]["rounds"] = 1
+    study = Study.of(validation.validate(config))
+    for chain, number in study.trainings:
+        path = tmp_path / study.files(chain, number).facts
+        write_metrics(path, metrics(chain.spec(number), 70.0 + number, flops=1000 + number))
+    assert len(list(tmp_path.rglob("metrics.json"))) == 4
+    frame = chains(collected(study, tmp_path))
+    assert len(frame) == 6 and set(frame.dense_chain) == set(study.by_dense)
+    # Each chain has cost what it would have alone; the study, every training once.
+    spent = best_outcomes(frame).set_index("chain")
+    assert spent.flops.eq(2001).all() and len(spent) == 3
+    lies = frame.chain.where(frame["round"] > 0, frame.dense_chain)
+    once = frame.assign(lies=lies).drop_duplicates(["lies", "round"])
+    assert once.flops.sum() == 1000 + 3 * 1001
+    # Older tables do not say: there every chain has its own.
+    older = chains(collected(study, tmp_path).drop(columns="dense_chain"))
+    assert older.dense_chain.equals(older.chain)
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"round": 0}, {"retraining": "another"}])

@@ -157,6 +157,37 @@ def test_students_wait_for_their_teacher(smoke):
     assert many.seconds_at_least == more.seconds_at_least <= more.seconds <= many.seconds
 
 
+def test_a_shared_dense_round_is_trained_once_and_the_others_wait_for_it(smoke):
+    plain, distilled = smoke["experiments"][0] | {"weight_decay": 1e-4}, smoke["experiments"][-1]
+    both = {"criterion": ["magnitude", "random"]}
+    alone, shared = (
+        planned(smoke | {"experiments": [plain | some, distilled | some]}) for some in ({}, both)
+    )
+    bought = draw_up(shared)
+    # Of 6 chains of 4 rounds: one dense round of both teachers, one of both students of it.
+    assert (bought.chains, bought.trainings) == (6, 6 * 4 - 2)
+    assert bought.jobs["train_dense"] == 1 and bought.jobs["prune_retrain"] == 2 * 3
+    assert bought.jobs["distill_dense"] == 3 and bought.jobs["distill_retrain"] == 4 * 3
+    assert bought.epochs == 22 * 3
+    assert bought.whole.flops == 22 * 3 * 3500 * 3 * 266_200
+    assert bought.whole.trainings == 22 and bought.remaining == bought.whole
+    nothing = dict.fromkeys(shared.chains, 0)
+    everything = work.Work(nothing, dict.fromkeys(shared.chains, 4))
+    todo = work.tasks(shared, dict.fromkeys(shared.chains, RATES), everything)
+    trained = {job.name: job for job in todo if job.training_s}
+    assert len(trained) == 22 + 3  # three files of logits
+    for chain in shared.chains.values():
+        assert trained[f"{chain.path} 1"].needs == (f"{chain.dense_path} 0",)
+        assert trained[f"{chain.path} 2"].needs == (f"{chain.path} 1",)
+    # Once the dense rounds are there, nobody waits for them.
+    done = {path: [50.0] for path in shared.chains}
+    left = draw_up(shared, done)
+    assert (left.done, left.remaining.trainings) == (4, 18)
+    assert draw_up(alone).disk["weights"] < bought.disk["weights"]
+    dense = sum("/round00/" in shared.files(c, n).data for c, n in shared.trainings)
+    assert dense == 4
+
+
 def test_teacher_logits_are_of_every_view_of_an_image(smoke):
     built = planned(smoke)
     smoke["recipes"]["lenet-300-100"]["augmentation"] = "flip-crop"

@@ -58,7 +58,7 @@ def paths(study) -> tuple[str, str, str]:
 
 def leave(study, path, number, written=NOW, **changes) -> Path:
     """A round as a job leaves it."""
-    file = Path(study.layout.round(path, number).facts)
+    file = Path(study.files(study.chains[path], number).facts)
     write_metrics(file, metrics(study.round_spec(study.chains[path], number), **changes))
     os.utime(file, (written, written))
     return file
@@ -120,6 +120,30 @@ def test_rounds_are_those_of_this_config_and_code(study):
     assert (len(seen.finished), seen.outdated) == (3, 2)
     assert "3 of 9 rounds" in page(study, seen)
     assert "2 rounds are of another config or code" in page(study, seen)
+
+
+def test_a_shared_dense_round_is_one_training(study):
+    config = study.config.to_dict()
+    config["experiments"][0]["criterion"] = ["random", "magnitude"]
+    study = Study.of(validation.validate(config))
+    random, other, *_ = study.chains
+    dense = study.chains[random].dense_path
+    assert other == dense  # the usual chain's, but the first to have it is not that one
+    aside = begin(study, dense, 0, "".join(EPOCH.format(n) for n in range(1, 11)))
+    with locks.alone(aside.lock):
+        seen = look(study)
+    assert [(t.chain, t.round, t.epoch) for t in seen.trainings] == [(random, 0, 10)]
+    assert "0 of 13 rounds" in page(study, seen)  # of 5 chains of 3 rounds, two pairs share one
+    (running,) = Pace(study).left(seen, 1).trainings
+    assert running == random
+    leave(study, random, 0)
+    seen = look(study)
+    assert [len(seen.rounds[path]) for path in study.chains] == [1, 1, 0, 0, 0]
+    assert len(seen.finished) == 1 and "1 of 13 rounds" in page(study, seen)
+    assert Pace(study).left(seen, 1).rounds == 12
+    leave(study, random, 1)
+    seen = look(study)
+    assert [len(seen.rounds[path]) for path in study.chains][:2] == [2, 1]
 
 
 def test_a_round_that_waits_to_be_fetched_is_done(study):

@@ -293,8 +293,34 @@ def test_a_grid_over_criteria_scopes_and_retrainings(config):
         "ce-wd0.0001-random-layer",
         "ce-wd0.0001-random-layer-weight-rewinding",
     ]
-    dense = {canonical(replace(c.spec(0), chain="").to_dict()) for c in built.chains.values()}
-    assert len(dense) == len(config["seeds"])  # what prunes and retrains does not reach it
+    # What prunes and retrains does not reach the dense round: it is one of all these chains, and
+    # lies where a chain has it that is pruned and retrained as usual.
+    dense = {canonical(c.spec(0).to_dict()) for c in built.chains.values()}
+    assert len(dense) == len(built.by_dense) == len(config["seeds"])
+    assert all("/ce-wd0.0001/seed" in path for path in built.by_dense)
+    assert built.count == len(list(built.trainings)) == 2 + 16 * built.last_round
+    assert len({built.files(chain, n) for chain, n in built.trainings}) == built.count
+    for chain in built.chains.values():
+        assert built.files(chain, 0) == built.layout.round(chain.dense_path, 0)
+        assert built.files(chain, 1) == built.layout.round(chain.path, 1)
+        assert chain.spec(1).follows(chain.spec(0)) == chain.spec(2).follows(chain.spec(1)) == []
+        # Without a chain of the usual kind the dense round is the same, so that one more experiment
+        # trains nothing again.
+        alone = dict(config, experiments=[config["experiments"][0] | {"criterion": "random"}])
+        (other, *_) = build(alone).chains.values()
+        assert (other.spec(0) == chain.spec(0)) == (other.seed == chain.seed)
+    stranger = replace(built.by_dense[chain.dense_path].spec(0), chain="another")
+    assert chain.spec(1).follows(stranger) == ["chain"]
+
+
+def test_dense_rounds_that_only_digits_tell_apart_are_refused(config):
+    one = config["experiments"][0]
+    config["experiments"] = [
+        one | {"weight_decay": 1e-4},
+        one | {"name": "b", "weight_decay": 1.0000001e-4, "criterion": "random"},
+    ]
+    with pytest.raises(StudyError, match=r"ce-wd0.0001-random.* would share the dense round at"):
+        build(config)
 
 
 def test_the_studys_own_way_has_no_name_in_a_path(config):
@@ -315,6 +341,25 @@ def test_a_student_has_the_teacher_that_is_pruned_and_retrained_alike(config):
             assert ("of-ce-wd0.0001-random" in chain.objective) == ("random" in chain.path)
 
 
+def test_students_of_one_dense_round_share_theirs_and_its_logits(config):
+    both = {"criterion": ["magnitude", "random"]}
+    config["experiments"] = [config["experiments"][0] | both, config["experiments"][-1] | both]
+    config["seeds"] = [1]
+    built = build(config)
+    students = [chain for chain in built.chains.values() if chain.teacher]
+    by_teacher = {which: [c for c in students if c.teacher.which == which] for which in TEACHERS}
+    dense, best = by_teacher["dense"], by_teacher["best"]
+    assert len(dense) == len(best) == 2
+    assert len({c.dense_path for c in dense}) == len({c.teacher.path for c in dense}) == 1
+    assert len({c.dense_path for c in best}) == len({c.teacher.path for c in best}) == 2
+    assert len(built.logits_users) == 3
+    chosen = best[1].teacher.spec
+    assert chosen.chain.endswith("ce-wd0.0001-random/seed1")
+    # Whichever of its rounds it is.
+    assert chosen.holds(chosen.chain, 1) and chosen.holds(best[1].teacher.chain.dense_path, 0)
+    assert not chosen.holds(chosen.chain, 0) and not chosen.holds("another", 1)
+
+
 def test_fine_tuning_changes_the_recipe_of_the_rounds_after_the_dense_one(config):
     config["experiments"] = [config["experiments"][0] | {"retraining": "fine-tuning"}]
     (chain, *_) = build(config).chains.values()
@@ -331,11 +376,12 @@ def test_fine_tuning_changes_the_recipe_of_the_rounds_after_the_dense_one(config
     assert RoundSpec.from_dict(json.loads(canonical(tuned.to_dict()))) == tuned
 
 
-def test_only_weight_rewinding_to_a_later_point_reaches_the_dense_round(config):
+def test_where_weights_go_back_to_reaches_the_dense_round_whoever_shares_it(config):
     config["rewinding"] = {"epochs": 1, "steps": 5}
     (plain, *_) = build(config).chains.values()
-    assert plain.rewinding is None and plain.spec(0).rewinding is None
     config["retraining"] = "weight-rewinding"
+    (rewound, *_) = build(config).chains.values()
+    assert plain.spec(0) == rewound.spec(0)
     (chain, *_) = build(config).chains.values()
     assert chain.spec(0).rewinding == chain.spec(3).rewinding == Rewinding(1, 5)
     assert chain.rewinding.step(3500, chain.recipe) == 28 + 5

@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 import yaml
 from conftest import Workflow
 
@@ -44,9 +45,23 @@ def test_methods_run_to_the_report_and_one_shot_rounds_hang_on_the_dense_one(tmp
     assert (reports / "report.html").exists() and (reports / "figures/figure_methods.png").exists()
     assert "Nothing to be done" in workflow.snakemake(*ARGUMENTS).stdout
 
-    # Where weights go back to is the dense round's too, which stores them; but of no other chain.
+    # All four have one dense round, and each has its row of it.
+    chains = workflow.folder / "results" / "methods" / "chains"
+    assert len(list(chains.rglob("round00"))) == 1 and len(list(chains.rglob("round01"))) == 4
+    table = pd.read_csv(reports / "rounds.csv")
+    dense = table[table["round"] == 0]
+    assert len(dense) == 4 and dense.test_accuracy.nunique() == 1
+    assert table[table["round"] == 1].test_accuracy.nunique() > 1
+    with_one_more = STUDY["experiments"] + [
+        {**STUDY["experiments"][0], "name": "usual", "criterion": "magnitude",
+         "retraining": ["learning-rate-rewinding", "reinitialisation"]}
+    ]  # fmt: skip
+    write(experiments=with_one_more)
+    assert rounds(workflow.planned(*ARGUMENTS)) == sorted([1, 2, 3] * 2)
+
+    # Where weights go back to is the dense round's too, which stores them.
     write(rewinding={"steps": 6})
-    assert rounds(workflow.planned(*ARGUMENTS)) == sorted([0, 1, 2, 3] * 2)
+    assert rounds(workflow.planned(*ARGUMENTS)) == sorted([0] + [1, 2, 3] * 4)
     write(pruning={"rounds": 3, "keep": ["first"]})
     assert rounds(workflow.planned(*ARGUMENTS)) == sorted([1, 2, 3] * 4)
 

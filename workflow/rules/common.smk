@@ -72,7 +72,7 @@ def data_source(wildcards):
 
 def data_of(wildcards):
     """The facts on a chain's data and labels; the arrays beside them count through these."""
-    return data_files(STUDY.chains[wildcards.chain])
+    return data_files(STUDY.by_path[wildcards.chain])
 
 
 def data_of_teacher(wildcards):
@@ -105,15 +105,15 @@ def parent_of(wildcards):
     is waited for even where another one is pruned: one job of a chain at a time."""
     chain, number = STUDY.chains[wildcards.chain], int(wildcards.round)
     parent = chain.spec(number).parent
-    before = FILES.round(chain.path, parent)
-    dense = FILES.round(chain.path, 0)
+    before, dense = STUDY.files(chain, parent), STUDY.files(chain, 0)
+    rewound = chain.rewinding and chain.retraining == "weight-rewinding"
     return {
         "parent": before.facts,
         "parent_weights": ancient(before.data),
-        "origin": dense.facts if chain.rewinding else [],
-        "origin_weights": ancient(dense.data) if chain.rewinding else [],
+        "origin": dense.facts if rewound else [],
+        "origin_weights": ancient(dense.data) if rewound else [],
         "turn": (
-            ancient(FILES.round(chain.path, number - 1).facts)
+            ancient(STUDY.files(chain, number - 1).facts)
             if parent != number - 1
             else []
         ),
@@ -122,7 +122,8 @@ def parent_of(wildcards):
 
 def candidates_of(wildcards):
     """What a teacher is chosen from: every round of the chain."""
-    return [FILES.round(wildcards.chain, number).facts for number in STUDY.rounds]
+    chain = STUDY.chains[wildcards.chain]
+    return [STUDY.files(chain, number).facts for number in STUDY.rounds]
 
 
 def weights_source(wildcards):
@@ -144,7 +145,7 @@ def teacher_files(teacher):
             opened(Path(choice)).close()  # never waits for a pipe
         with choice.open("rb") as file:  # fetches it, should it lie in remote storage
             number = parse_json(file.read(), choice)["round"]
-    return FILES.round(teacher.chain.path, number)
+    return STUDY.files(teacher.chain, number)
 
 
 # A student learns from the logits of its teacher, or from the teacher itself. Both depend on the
@@ -165,7 +166,7 @@ def loop_file(part):
     """An input function of students: the facts or the data of a teacher in the loop."""
 
     def file(wildcards):
-        chain = STUDY.chains[wildcards.chain]
+        chain = STUDY.by_path[wildcards.chain]
         return (
             []
             if STUDY.tabulated(chain)
@@ -178,7 +179,7 @@ def loop_file(part):
 def logits_teacher(wildcards):
     """The facts of the teacher whose logits a student looks up: what those are compared with. They
     count through the logits."""
-    chain = STUDY.chains[wildcards.chain]
+    chain = STUDY.by_path[wildcards.chain]
     if not STUDY.tabulated(chain):
         return []
     # Said here and not in the rule, where it would make the choice, before it is made, ancient too.
@@ -189,7 +190,7 @@ def logits_file(part):
     """An input function of students: the facts or the data of their teacher's logits."""
 
     def file(wildcards):
-        chain = STUDY.chains[wildcards.chain]
+        chain = STUDY.by_path[wildcards.chain]
         if not STUDY.tabulated(chain):
             return []
         # Asked though the path is known: Snakemake would retrain a student that it had planned
@@ -211,7 +212,7 @@ def state_of(wildcards, output):
 
 
 def round_param(wildcards):
-    chain = STUDY.chains[wildcards.chain]
+    chain = STUDY.by_path[wildcards.chain]
     return canonical(STUDY.round_values(chain, int(wildcards.get("round", 0))))
 
 

@@ -1,6 +1,6 @@
 rule collect_rounds:
     input:
-        rounds=[FILES.round(c, n).facts for c in STUDY.chains for n in STUDY.rounds],
+        rounds=[STUDY.files(c, n).facts for c, n in STUDY.trainings],
         logits=[
             f
             for files in sorted(STUDY.logits_users)
@@ -59,7 +59,7 @@ for entry in catalogue.shown_tables(STUDY):
 
 
 for entry in catalogue.shown_figures(STUDY):
-    read = [FILES.round(c.path, number) for c, number in entry.weights(STUDY)]
+    read = [STUDY.files(chain, number) for chain, number in entry.weights(STUDY)]
 
     rule:
         name:
@@ -97,7 +97,7 @@ rule page:
     input:
         rounds=FILES.rounds,
         facts=FILES.rounds_facts,
-        metrics=[FILES.round(c, n).facts for c in STUDY.chains for n in STUDY.rounds],
+        metrics=[STUDY.files(c, n).facts for c, n in STUDY.trainings],
         tables=tables("csv"),
         seals=tables("json"),
     output:

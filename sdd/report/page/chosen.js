@@ -111,7 +111,8 @@ function drawChosen() {
 function factsOf(row) {
   const of = (name) => decodedOrigin[name][row];
   const round = String(COLUMNS.round[row]).padStart(2, "0");
-  const folder = `${DATA.origin.results}/${COLUMNS.chain[row]}/round${round}`;
+  const chain = COLUMNS.round[row] ? COLUMNS.chain[row] : COLUMNS.dense_chain[row];
+  const folder = `${DATA.origin.results}/${chain}/round${round}`;
   const described = [
     ...DATA.recorded
       .filter((name) => known(COLUMNS[name][row]))

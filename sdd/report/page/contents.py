@@ -80,7 +80,8 @@ def _metrics(frame: pd.DataFrame, first: Path) -> list[RoundMetrics]:
     layout = Layout(str(frame.study.iloc[0]))
     folder = root(first, layout.round(one.spec.chain, one.round).facts)
     found = []
-    for chain, number in zip(frame.chain, frame["round"], strict=True):
+    lie = frame.chain.where(frame["round"] > 0, frame.dense_chain)
+    for chain, number in zip(lie, frame["round"], strict=True):
         path = folder / layout.round(chain, int(number)).facts
         metrics = read_metrics(path)
         if (metrics.spec.chain, metrics.round) != (chain, number):

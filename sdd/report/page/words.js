@@ -14,6 +14,7 @@ const NAMES = {
   train_accuracy: "training accuracy, on the noisy labels [%]",
   train_clean_accuracy: "training accuracy, on the true labels [%]",
   sparsity: "sparsity [%]",
+  dense_chain: "chain under which its dense round lies",
   weights_kept: "weights kept",
   weights_total: "weights of the dense model",
   flops: "training FLOPs of the round, the paper's rule",
