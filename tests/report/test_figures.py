@@ -317,6 +317,9 @@ def test_weights_are_those_at_the_smallest_weight_decay_and_lambda_opt(tmp_path)
             write_metrics(path, metrics(spec, accuracy, weights_sha256=digest))
             files.append(path)
     kept = kept_weights(Material(chains(frame), RULE, "colorblind", tuple(files)))
+    pruned_otherwise = frame.assign(dense_chain=frame.chain, chain="other/" + frame.chain)
+    again = kept_weights(Material(chains(pruned_otherwise), RULE, "colorblind", tuple(files)))
+    assert len(again) == len(kept)
     assert {(w.weight_decay, round(w.sparsity, 1), len(w.values)) for w in kept} == {
         (1e-4, 0.0, 2), (1e-4, 48.8, 3), (1e-2, 0.0, 2), (1e-2, 48.8, 3),
     }  # fmt: skip

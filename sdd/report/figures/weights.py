@@ -40,7 +40,8 @@ def kept_weights(material: Material) -> list[Weights]:
     found = [(path, _metrics(path)) for path in material.weights]
     chains = material.rounds
     setting = ["dataset", "noise", "model"]
-    first = chains[chains.chain == found[0][1].spec.chain].iloc[0]
+    place = found[0][1].spec.chain
+    first = chains[(chains.chain == place) | (chains.dense_chain == place)].iloc[0]
     group = chains[(chains[setting] == first[setting]).all(axis=1) & (chains.teacher == "none")]
     shown = {group.weight_decay.min(), optimal_weight_decay(group, material.rule)}
     result = []
