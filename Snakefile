@@ -52,6 +52,7 @@ onstart:
 rule all:
     default_target: True
     input:
+        [FILES.model(place) for place in STUDY.checked_models],
         FILES.html,
         FILES.page,
         FILES.rounds,

@@ -25,6 +25,7 @@ from sdd.base.files import is_full, start_log
 STAGES = {
     "prepare_dataset": "prepare one data set as a compact uint8 file",
     "noisy_labels": "hold out the validation set and corrupt the training labels",
+    "check_model": "check a model of one's own, and that layers called by a name are there",
     "train_round": "train one round of a chain, and maybe some ahead of it",
     "select_teacher": "choose the round of a chain that becomes a teacher",
     "adopt_teacher": "check the weights of a teacher from outside, and keep them with the study",

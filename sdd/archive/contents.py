@@ -147,6 +147,8 @@ def _facts(study: Study) -> Iterator[str]:
         yield data.facts
     for labels in study.by_labels:
         yield files.labels(labels).facts
+    for place in study.checked_models:
+        yield files.model(place)
     for chain, number in study.trainings:
         yield study.files(chain, number).facts
     for teacher in study.teachers.values():

@@ -2,6 +2,7 @@
 
     resources/datasets/<dataset>/             a known data set, prepared, shared by all studies
     results/<study>/datasets/<dataset>/       one of the user's own, prepared
+    results/<study>/models/<dataset>/<model>/ the check of a model, if anything can be wrong with it
     results/<study>/labels/<dataset>/<noise>/seed<k>/
     results/<study>/chains/<dataset>/<noise>/<model>/<objective>/seed<k>/round<rr>/
     results/<study>/teachers/<chain>/<best, one-standard-error or dense>/
@@ -25,6 +26,7 @@ from sdd.base.errors import DataError
 
 DATASET, LABELS, METRICS, LOGITS = "dataset.json", "labels.json", "metrics.json", "logits.json"
 CHOICE, COST, OUTSIDE = "teacher.json", "cost.json", "outside.json"
+MODEL = "model.json"
 ROUNDS, STUDY, REPORT = "rounds.csv", "study.json", "report.html"
 PAGE, OPENING, OPENING_FACTS = "index.html", "opening.rst", "opening.json"
 ROUNDS_FACTS = "rounds.json"
@@ -138,6 +140,13 @@ class Layout:
         folder = f"{self.results}/labels/{labels}"
         log = f"{self.results}/logs/labels/{labels}.log"
         return Files(f"{folder}/{LABELS}", f"{folder}/{_DATA[LABELS]}", log)
+
+    def model(self, place: str) -> str:
+        """What is known of a model once it is checked, at <dataset>/<model>: facts only."""
+        return f"{self.results}/models/{place}/{MODEL}"
+
+    def model_log(self, place: str) -> str:
+        return f"{self.results}/logs/models/{place}.log"
 
     def round(self, chain: str, number: int | str) -> Files:
         """Of a round of the chain at the path <dataset>/<noise>/<model>/<objective>/seed<k>."""

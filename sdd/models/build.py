@@ -1,16 +1,17 @@
 """Building a model from its name, or a user's own from its function."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from sdd.base.errors import StudyError
-from sdd.base.names import load
+from sdd.base.names import listed, load
 from sdd.models import names
 
 
@@ -56,17 +57,58 @@ def _checked(name: str, own: str, channels: int, size: int, classes: int) -> nn.
     training = model.training
     try:
         with torch.no_grad():
-            logits = model.eval()(torch.zeros(2, channels, size, size))
-    except Exception as error:
-        shape = f"[2, {channels}, {size}, {size}]"
-        raise _refused(name, own, f"fails on images {shape}: {_told(error)}") from error
+            _answer(model.eval(), name, own, (channels, size, size), classes)
     finally:
         model.train(training)
+    return model
+
+
+def try_training(
+    model: nn.Module, name: str, own: str | None, shape: tuple[int, int, int], classes: int
+) -> None:
+    """Has a model, which `build` has made, take a training step on two images, but for the update.
+
+    Raises StudyError for a user's own that cannot be trained as it is.
+    """
+    own = own or name
+    logits = _answer(model.train(), name, own, shape, classes, ", in training")
+    try:
+        F.cross_entropy(logits, torch.zeros(2, dtype=torch.long)).backward()
+    except Exception as error:
+        raise _refused(name, own, f"cannot be trained: {_told(error)}") from error
+    if wrong := unreached(dict(model.named_parameters())):
+        raise _refused(name, own, wrong)
+
+
+def unreached(parameters: Mapping[str, nn.Parameter]) -> str | None:
+    """What is wrong with a model of these parameters after a backward pass: some have no gradient.
+
+    None if all have one, as the optimizer's fused kernels want it.
+    """
+    lacking = [name for name, parameter in parameters.items() if parameter.grad is None]
+    if not lacking:
+        return None
+    layers = listed(dict.fromkeys(name.rpartition(".")[0] or name for name in lacking))
+    return (
+        f"has layers that no gradient reaches: {layers}. Every parameter is trained: its forward "
+        "must use them all, in training too, and none may be frozen; leave out what is not used"
+    )
+
+
+def _answer(
+    model: nn.Module, name: str, own: str, shape: tuple[int, int, int], classes: int, when: str = ""
+) -> torch.Tensor:
+    """Its logits of two images."""
+    try:
+        logits = model(torch.zeros(2, *shape))
+    except Exception as error:
+        images = f"{[2, *shape]}{when}"
+        raise _refused(name, own, f"fails on images {images}: {_told(error)}") from error
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
         tensor = isinstance(logits, torch.Tensor)
         found = list(logits.shape) if tensor else type(logits).__name__
-        raise _refused(name, own, f"gives {found} for two images, not logits [2, {classes}]")
-    return model
+        raise _refused(name, own, f"gives {found} for two images{when}, not logits [2, {classes}]")
+    return logits
 
 
 def _told(error: Exception) -> str:

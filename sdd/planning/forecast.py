@@ -73,6 +73,7 @@ def jobs(study: Study) -> dict[str, int]:
         "prepare_dataset": len(datasets - own),
         "prepare_own_dataset": len(own),
         "noisy_labels": len({chain.labels for chain in study.chains.values()}),
+        "check_model": len(study.checked_models),
         "train_dense": len(study.by_dense) - taught,
         "prune_retrain": (len(study.chains) - students) * study.last_round,
         "select_teacher": sum(t.chosen for t in study.teachers.values()),

@@ -355,6 +355,8 @@ def _other_jobs(study: Study) -> Iterator[tuple[str, str, str]]:
     for name in study.by_labels:
         labels = files.labels(name)
         yield f"labels {name}", labels.facts, labels.log
+    for place in study.checked_models:
+        yield f"model {place}", files.model(place), files.model_log(place)
     for teacher in study.teachers.values():
         if teacher.chosen:
             path = teacher.path

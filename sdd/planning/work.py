@@ -94,6 +94,8 @@ def tasks(study: Study, rates: ChainRates, work: Work) -> list[Job]:
         if left := work.left(study, chain):
             if left.start == 0:
                 begin = _begin(study, chain, rates, work, todo)
+                if chain.model_place:
+                    todo.add(f"model {chain.model_place}", 1, [])
             else:  # another chain's job, if it is still to be done
                 begin = todo.waiting([job_name(chain, 0)])
             for job in chain_tasks(study, chain, rates, work, begin):

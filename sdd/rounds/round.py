@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdd.base import layout
-from sdd.base.errors import CheckpointError, Divergence
+from sdd.base.errors import CheckpointError, Divergence, StudyError
 from sdd.base.names import load
 from sdd.base.records import to_dict
 from sdd.base.seeds import derive_seed
@@ -301,8 +301,8 @@ def train_round(
                 start=earlier and earlier.state, keep=lambda s: keep(passage.with_it(s)),
                 stepped=partial(passage.watch, model) if passage.step else None,
             )  # fmt: skip
-        except Divergence as error:
-            raise Divergence(f"{spec.chain}, round {spec.round}: {error}") from None
+        except (Divergence, StudyError) as error:
+            raise type(error)(f"{spec.chain}, round {spec.round}: {error}") from None
         if small:
             small.restore(begin.model)
         if data.device.type == "cuda":

@@ -6,14 +6,14 @@ one that comes first in the model goes first. Layers that a study keeps count am
 weights and lose none, so that the others lose more, as long as they have any.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from sdd.base.errors import StudyError
 from sdd.base.names import listed
-from sdd.study.settings import Pruning
+from sdd.study.settings import PLACES, Pruning
 
 Masks = dict[str, Tensor]
 Scores = dict[str, Tensor]  # of the weights, by a criterion
@@ -38,7 +38,7 @@ def prune(scores: Scores, masks: Masks, pruning: Pruning, times: int = 1) -> Mas
 
     Raises StudyError for a layer in `pruning.keep` that is not there.
     """
-    spared = _spared(masks, pruning.keep)
+    spared = kept_whole(masks, pruning.keep)
     if pruning.scope == "layer":
         return {
             name: mask
@@ -49,15 +49,18 @@ def prune(scores: Scores, masks: Masks, pruning: Pruning, times: int = 1) -> Mas
     return _prune(scores, masks, spared, pruning.fraction, times)
 
 
-def _spared(masks: Masks, keep: tuple[str, ...]) -> set[str]:
-    """The names of the weights that are never pruned."""
-    layers = [name.removesuffix(".weight") for name in masks]
-    places = {"first": layers[0], "last": layers[-1]}
+def kept_whole(names: Iterable[str], keep: tuple[str, ...]) -> set[str]:
+    """The weights that are never pruned, of these `names`, all that could be, in their order.
+
+    Raises StudyError for a layer in `keep` that is not there.
+    """
+    layers = [name.removesuffix(".weight") for name in names]
+    places = dict(zip(PLACES, (layers[0], layers[-1]), strict=True))
     spared = {places.get(name, name) for name in keep}
     if unknown := sorted(spared - set(layers)):
         raise StudyError(
             f"pruning.keep: there is no layer {unknown[0]!r} that could be pruned. There are: "
-            f"first, last, {listed(layers)}."
+            f"{', '.join(PLACES)}, {listed(layers)}."
         )
     return {f"{layer}.weight" for layer in spared}
 

@@ -9,6 +9,7 @@ from sdd.data.settings import LabelsSpec, Noise, Validation
 from sdd.models import names as models
 from sdd.study.methods import DENSE, OUTSIDE
 from sdd.study.settings import (
+    PLACES,
     Distillation,
     EarlyStopping,
     FineTuning,
@@ -16,7 +17,7 @@ from sdd.study.settings import (
     Recipe,
     Rewinding,
 )
-from sdd.study.specs import OutsideSpec, RoundSpec, TeacherSpec
+from sdd.study.specs import ModelSpec, OutsideSpec, RoundSpec, TeacherSpec
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,19 @@ class Chain:
     def builder(self) -> str:
         """The module that builds its model, as named in an import."""
         return _builder(self.model, self.build)
+
+    @property
+    def model_place(self) -> str | None:
+        """Where the check of its model lies; None where nothing can be wrong with it: it is a known
+        one, and no layer of it is called by a name."""
+        named = set(self.pruning.keep) - {*PLACES}
+        return f"{self.data.name}/{self.model}" if self.build or named else None
+
+    @property
+    def model_spec(self) -> ModelSpec:
+        """What is checked of its model, but for the code that does."""
+        keep = self.pruning.keep
+        return ModelSpec(self.model, self.data.shape, self.data.classes, keep, self.build)
 
     @property
     def labels(self) -> str:

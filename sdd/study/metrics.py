@@ -11,7 +11,7 @@ from sdd.base.files import read_record, write_json
 from sdd.base.records import to_dict
 from sdd.machine.processor import Kernels
 from sdd.machine.reading import EnergyReading
-from sdd.study.specs import OutsideSpec, RoundSpec, TeacherLogitsSpec
+from sdd.study.specs import ModelSpec, OutsideSpec, RoundSpec, TeacherLogitsSpec
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,18 @@ class RoundMetrics:
     weights: Histogram | None = None
     # What its layers were multiplied with, which the bits depend on too; None likewise.
     kernels: Kernels | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return to_dict(self) | {"spec": self.spec.to_dict()}
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model before it is trained: `model.json`."""
+
+    spec: ModelSpec
+    parameters: int
+    layers: dict[str, int]  # those that may be pruned, with how many weights
 
     def to_dict(self) -> dict[str, Any]:
         return to_dict(self) | {"spec": self.spec.to_dict()}

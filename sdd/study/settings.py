@@ -116,6 +116,9 @@ class Recipe:
         return self.learning_rate
 
 
+PLACES = ("first", "last")  # what every model has among its layers that may be pruned
+
+
 @dataclass(frozen=True)
 class Pruning:
     """Which of the remaining weights go before each retraining."""

@@ -54,6 +54,25 @@ class OutsideSpec:
 
 
 @dataclass(frozen=True)
+class ModelSpec:
+    """A model that is checked before it is trained: for which images, and what must be in it."""
+
+    model: str
+    shape: tuple[int, int, int]  # channels, height, width
+    classes: int
+    keep: tuple[str, ...]  # layers that are never pruned
+    build: str | None = None  # module:function of a model of the user's own
+    code: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelSpec":
+        return from_dict(cls, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in to_dict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
 class RoundSpec:
     """One round of a chain. What prunes and retrains belongs to the rounds after the dense one.
 

@@ -18,7 +18,7 @@ from sdd.study.config import MOST_ROUNDS, RUN_KEYS, Request, StudyConfig
 from sdd.study.grids import expand
 from sdd.study.methods import CRITERIA, INITIALISATIONS, RETRAININGS, SELECTIONS
 from sdd.study.settings import OUTCOMES
-from sdd.study.specs import OutsideSpec, RoundSpec, SelectionSpec, TeacherLogitsSpec
+from sdd.study.specs import ModelSpec, OutsideSpec, RoundSpec, SelectionSpec, TeacherLogitsSpec
 
 # What collecting depends on: the keys that decide which chains exist and how they are called.
 CHAIN_KEYS = (
@@ -147,6 +147,13 @@ class Study:
         """How many images a round on it trains on, validates on and tests on."""
         return (*data.split(self.config.validation.fraction), data.test)
 
+    # --- Models ---
+
+    @cached_property
+    def checked_models(self) -> dict[str, Chain]:
+        """A chain of each model that is checked before it is trained, by the check's place."""
+        return {chain.model_place: chain for chain in self.chains.values() if chain.model_place}
+
     # --- Teacher logits ---
 
     def logits_bytes(self, data: Dataset, augmentation: str) -> int:
@@ -181,6 +188,13 @@ class Study:
         data = self.datasets[name]
         code = fingerprint.code("sdd.stages.prepare_dataset", names.module(data.reader))
         return DatasetSpec(name, data.own, data.image_size, data.content, code)
+
+    def model_spec(self, place: str) -> ModelSpec:
+        """Of the check of a model at this place."""
+        chain = self.checked_models[place]
+        return replace(
+            chain.model_spec, code=fingerprint.code("sdd.stages.check_model", chain.builder)
+        )
 
     def labels_spec(self, labels: str) -> LabelsSpec:
         """Of the labels at this path."""

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sdd.base.errors import StudyError
+from sdd.models.build import unreached
 from sdd.sparsity.masks import Masks, PrunedWeights
 from sdd.study.settings import Recipe
 from sdd.training.evaluation import forward
@@ -44,6 +46,8 @@ class Step:
         for parameter in self.parameters.values():
             parameter.grad = None
         loss.backward()
+        if wrong := unreached(self.parameters):
+            raise StudyError(f"the model {wrong}.")
 
     def update(self) -> None:
         """By the gradients, and at the optimizer's learning rate."""

@@ -121,6 +121,7 @@ WEIGHTS = {"train_round", "teacher_logits"}
         ("sparsity/kernels.py", TRAINED),
         ("sparsity/cost.py", TRAINED | {"adopt_teacher"}),
         ("rounds/outside.py", {"adopt_teacher"}),
+        ("rounds/model_check.py", {"check_model"}),
         ("rounds/resume.py", TRAINED),
         ("rounds/objective.py", TRAINED),
         ("training/optimizer.py", TRAINED),

@@ -47,7 +47,7 @@ def test_different_chains_wait_in_different_folders():
 def test_no_other_module_writes_a_file_name_of_a_study():
     names = re.compile(
         r"[\"'/](metrics\.json|model\.safetensors|dataset\.json|data\.safetensors|labels\.json|"
-        r"logits\.json|teacher\.json|cost\.json|outside\.json|rounds\.csv|report\.html)[\"']|parents\["
+        r"logits\.json|teacher\.json|cost\.json|outside\.json|model\.json|rounds\.csv|report\.html)[\"']|parents\["
     )
     for path in [*(ROOT / "sdd").rglob("*.py"), *(ROOT / "workflow" / "rules").glob("*.smk")]:
         if path.name != "layout.py":

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sdd.base.errors import StudyError
-from sdd.models.build import build
+from sdd.models.build import build, try_training
 from sdd.study import validation
 from sdd.study.study import Study
 
@@ -35,6 +35,30 @@ def fails(channels, size, classes):
 
 def fails_on_images(channels, size, classes):
     return nn.Linear(7, classes)
+
+class Spare(nn.Sequential):
+    def __init__(self, size, classes, **spare):
+        super().__init__(nn.Flatten(), nn.Linear(size ** 2, classes))
+        self.spare = nn.ModuleDict(spare)
+
+    def forward(self, x):
+        return self[1](self[0](x))
+
+def with_spare_layers(channels, size, classes):
+    return Spare(size, classes, aux=nn.Linear(3, 4), norm=nn.BatchNorm2d(2))
+
+def frozen(channels, size, classes):
+    model = Spare(size, classes)
+    model[1].bias.requires_grad_(False)
+    return model
+
+class Two(Spare):
+    def forward(self, x):
+        logits = super().forward(x)
+        return (logits, logits) if self.training else logits
+
+def two_in_training(channels, size, classes):
+    return Two(size, classes)
 """
 
 
@@ -74,6 +98,23 @@ def test_what_is_no_model_is_refused_with_what_it_must_be(folder, function, word
     with pytest.raises(StudyError, match=rf"models.my-net: my_models:{function} {words}") as told:
         own(function)
     assert "takes (channels, size, classes)" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("with_spare_layers", "has layers that no gradient reaches: spare.aux, spare.norm. Every"),
+        ("frozen", "has layers that no gradient reaches: 1. Every parameter is trained: its"),
+        ("two_in_training", r"gives tuple for two images, in training, not logits \[2, 5\]"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_it_is(folder, function, words):
+    def tried(function):
+        try_training(own(function), "my-net", f"my_models:{function}", (1, 8, 8), 5)
+
+    tried("net")
+    with pytest.raises(StudyError, match=rf"models.my-net: my_models:{function} {words}"):
+        tried(function)
 
 
 def with_model(config, name="my-net", function="my_models:net"):

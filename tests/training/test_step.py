@@ -8,11 +8,25 @@ from pretended_gpu import CUDA, Graph, RefusedByCuda, pretended
 from torch import nn
 from toy import SGD, problem
 
+from sdd.base.errors import StudyError
 from sdd.rounds.network import place_network
 from sdd.sparsity.masks import dense_masks
 from sdd.training.loop import cross_entropy, train
 from sdd.training.samples import Samples
 from sdd.training.step import WARM_UP
+
+
+def test_a_layer_that_is_not_used_is_named():
+    """Where it is not used now and then, too: the kernels that step all weights want them all."""
+    samples, labels, _ = problem(torch.float32)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    model.spare = nn.ModuleDict({"aux": nn.Linear(2, 3)})
+    model.forward = lambda x: model[1](model[0](x))
+    with pytest.raises(StudyError, match=r"layers that no gradient reaches: spare\.aux\. Every"):
+        train(
+            model, dense_masks(model), samples, labels, labels, SGD, cross_entropy(labels),
+            generator=torch.Generator().manual_seed(2), report=lambda epoch: None,
+        )  # fmt: skip
 
 
 class Norms(nn.Module):

@@ -68,5 +68,7 @@ def test_a_model_beside_the_snakefile_runs_to_the_report(tmp_path):
     rounds = {job for job in workflow.planned(*arguments) if job.startswith("Round")}
     assert len(rounds) == 6
     blocks.write_text(BLOCKS.replace("return Block(", "return nn.Identity("))
-    said = workflow.snakemake(*arguments, fails=True).stdout
+    said = workflow.snakemake(*arguments, "--cores", "1", fails=True).stdout
     assert "error: models.my-net: my_nets:net" in said
+    # Before any training.
+    assert "Checking the model" in said and "Round 00" not in said

@@ -62,8 +62,11 @@ def test_methods_run_to_the_report_and_one_shot_rounds_hang_on_the_dense_one(tmp
     # Where weights go back to is the dense round's too, which stores them.
     write(rewinding={"steps": 6})
     assert rounds(workflow.planned(*ARGUMENTS)) == sorted([0] + [1, 2, 3] * 4)
-    write(pruning={"rounds": 3, "keep": ["first"]})
-    assert rounds(workflow.planned(*ARGUMENTS)) == sorted([1, 2, 3] * 4)
+    # A layer that is called by a name is looked for before any training, and no training for it.
+    write(pruning={"rounds": 3, "keep": ["fc1"]})
+    planned = workflow.planned(*ARGUMENTS)
+    assert rounds(planned) == sorted([1, 2, 3] * 4)
+    assert "Checking the model at mnist-5k/mlp-20-10" in planned
 
     ways = STUDY["experiments"][0] | {"retraining": "fine-tuning", "criterion": "magnitude"}
     once = {"study": "once", "experiments": [ways], "retraining": "fine-tuning",
@@ -71,6 +74,9 @@ def test_methods_run_to_the_report_and_one_shot_rounds_hang_on_the_dense_one(tmp
     write(**once)
     workflow.snakemake(*ARGUMENTS)
     assert "Nothing to be done" in workflow.snakemake(*ARGUMENTS).stdout
+    write(**once | {"pruning": once["pruning"] | {"fraction": 0.3}})
+    assert rounds(workflow.planned(*ARGUMENTS)) == [1, 2, 3]
+    write(**once)
     # A round that is gone comes back by itself, and no later one with it.
     (folder,) = (workflow.folder / "results/once/chains").rglob("round02")
     for file in folder.iterdir():

@@ -112,11 +112,9 @@ def parent_of(wildcards):
         "parent_weights": ancient(before.data),
         "origin": dense.facts if rewound else [],
         "origin_weights": ancient(dense.data) if rewound else [],
-        "turn": (
-            ancient(STUDY.files(chain, number - 1).facts)
-            if parent != number - 1
-            else []
-        ),
+        # Not ancient: what follows only by such inputs on a job that is run again, Snakemake does
+        # not look at, whatever else has changed for it.
+        "turn": (STUDY.files(chain, number - 1).facts if parent != number - 1 else []),
     }
 
 
@@ -238,6 +236,11 @@ def training_minutes(wildcards, attempt):
 
 def training_memory(wildcards):
     return STUDY.request(wildcards.chain).memory_mb
+
+
+def model_memory(wildcards):
+    chain = STUDY.checked_models[wildcards.place]
+    return STUDY.request(chain.path).memory_mb
 
 
 def logits_request(wildcards):

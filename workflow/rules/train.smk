@@ -1,3 +1,26 @@
+# No input of trainings, which do not depend on it: even an ancient one that is made anew would keep
+# Snakemake from seeing what else has changed for them.
+rule check_model:
+    output:
+        FILES.model("{place}"),
+    log:
+        FILES.model_log("{place}"),
+    wildcard_constraints:
+        place="[^/]+/[^/]+",
+    priority: 1  # so it runs first, and what is wrong ends the run
+    conda:
+        ENVIRONMENT
+    resources:
+        runtime=short_minutes,
+        mem_mb=model_memory,
+    params:
+        spec=lambda w: param(STUDY.model_spec(w.place)),
+    message:
+        "Checking the model at {wildcards.place}"
+    shell:
+        "python -m sdd check_model --spec {params.spec:q} --output {output:q} --log {log:q}"
+
+
 rule train_dense:
     input:
         unpack(data_of),
