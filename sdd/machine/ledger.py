@@ -20,8 +20,8 @@ from sdd.base import locks
 from sdd.base.private import open_regular, own_folder
 from sdd.machine.reading import EnergyError
 
-# A ledger is held for microseconds, or, on a machine with far more to do than cores, until its holder
-# gets one again. Whoever waits longer gives the measurement up.
+# A ledger is held for microseconds, or, on a machine with far more to do than cores, until its
+# holder gets one again. Whoever waits longer gives the measurement up.
 LOCK_S = 20.0
 
 
