@@ -31,6 +31,8 @@ STAGES = {
     "adopt_teacher": "check the weights of a teacher from outside, and keep them with the study",
     "teacher_logits": "tabulate a teacher's logits for every image under every augmentation",
     "collect_rounds": "collect the metrics of every round of a study into one table",
+    "deploy": "make deployed models of a chain's rounds, and measure what they are worth",
+    "collect_deployments": "collect what is known of a study's deployed models into one table",
     "table": "write one table as .csv, .md and .tex",
     "figure": "draw one figure as .png and .pdf",
     "page": "write the page on which one explores a study",

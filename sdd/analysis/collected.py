@@ -40,22 +40,32 @@ PLACE = {"round": "round", "sparsity": "sparsity", "accuracy": "test_accuracy"}
 
 def write(path: Path, rounds: pd.DataFrame) -> None:
     """Writes rounds.csv to `path`, and beside it what vouches for it."""
-    content = rounds.to_csv(index=False, lineterminator="\n").encode()
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
-    facts = RoundsFacts(len(rounds), hashlib.sha256(content).hexdigest())
-    write_json(layout.facts_of_rounds(path), to_dict(facts))
+    write_vouched(path, layout.facts_of_rounds(path), rounds)
 
 
 def read(path: Path) -> pd.DataFrame:
     """rounds.csv as it was written. Raises DataError, naming the file, where it is not."""
-    facts = read_record(layout.facts_of_rounds(path), RoundsFacts)
+    return read_vouched(path, layout.facts_of_rounds(path))
+
+
+def write_vouched(path: Path, facts: Path, table: pd.DataFrame) -> None:
+    """Writes a table to `path`, and what vouches for it to `facts`."""
+    content = table.to_csv(index=False, lineterminator="\n").encode()
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    checksum = hashlib.sha256(content).hexdigest()
+    write_json(facts, to_dict(RoundsFacts(len(table), checksum)))
+
+
+def read_vouched(path: Path, facts: Path) -> pd.DataFrame:
+    """What `write_vouched` wrote. Raises DataError, naming the file, where it is altered."""
+    vouched = read_record(facts, RoundsFacts)
     with opened(path) as file:
         content = file.read()
-    if hashlib.sha256(content).hexdigest() != facts.table_checksum:
+    if hashlib.sha256(content).hexdigest() != vouched.table_checksum:
         raise DataError(
-            f"{path} was altered: it does not match {layout.ROUNDS_FACTS}. Delete it and run "
-            "snakemake again; to change it, change a copy."
+            f"{path} was altered: it does not match {facts.name}. Delete it and run snakemake "
+            "again; to change it, change a copy."
         )
     return pd.read_csv(io.BytesIO(content))
 

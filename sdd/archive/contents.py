@@ -18,6 +18,9 @@ from sdd.base.errors import DataError, StudyError
 from sdd.base.files import canonical, read_record, sha256
 from sdd.base.fingerprint import PACKAGE
 from sdd.data.facts import read_facts, read_label_facts
+from sdd.deployment import collecting as deployments
+from sdd.deployment.facts import Deployment
+from sdd.deployment.jobs import deployments_spec, deploys
 from sdd.planning import progress
 from sdd.report import catalogue, figure_writer, seals, table_writer
 from sdd.report.catalogue import Entry
@@ -111,6 +114,12 @@ def _altered(study: Study) -> Iterator[str]:
             yield str(error)
             return
         made = {study.layout.rounds: again, study.layout.rounds_facts: again.with_suffix(".json")}
+        if deploys(study):
+            table = Path(folder, layout.DEPLOYMENTS)
+            deployed = [Path(one.facts) for one in _deployed(study)]
+            deployments.collect(deployments_spec(study), deployed, table)
+            facts = layout.facts_of_deployments(table)
+            made |= {study.layout.deployments: table, study.layout.deployments_facts: facts}
         for entry in (*catalogue.shown_tables(study), *catalogue.shown_figures(study)):
             made |= _made(study, entry, again, Path(folder))
         for path, file in made.items():
@@ -121,7 +130,8 @@ def _altered(study: Study) -> Iterator[str]:
 def _made(study: Study, entry: Entry, rounds: Path, folder: Path) -> dict[str, Path]:
     """The files of a table or figure, made anew."""
     shown = [Path(study.files(c, n).facts) for c, n in entry.weights(study)]
-    material = Material.of(catalogue.report_spec(study, entry), rounds, shown)
+    deployed = Path(study.layout.deployments) if _shows_deployed(study, entry) else None
+    material = Material.of(catalogue.report_spec(study, entry), rounds, shown, deployed)
     build, stem = names.load(entry.builder), folder / entry.name
     if isinstance(entry, catalogue.Table):
         frame = table_writer.frame(entry.name, build(material))
@@ -159,6 +169,21 @@ def _facts(study: Study) -> Iterator[str]:
     for logits in study.logits_users:
         yield logits.facts
         yield logits.cost
+    for deployed in _deployed(study):
+        yield deployed.facts
+
+
+def _deployed(study: Study) -> list[layout.DeployedFiles]:
+    """Of every deployed model."""
+    return [
+        study.layout.deployed(chain, which)
+        for chain in study.chains
+        for which in study.config.deployment.rounds
+    ]
+
+
+def _shows_deployed(study: Study, entry: Entry) -> bool:
+    return entry.deployed and deploys(study)
 
 
 def _drawn(study: Study, entry: Entry) -> list[str]:
@@ -171,6 +196,8 @@ def _reports(study: Study) -> Iterator[str]:
     files = study.layout
     yield from (files.study_config, files.rounds, files.rounds_facts)
     yield from (files.page, files.opening, files.opening_facts, files.html)
+    if deploys(study):
+        yield from (files.deployments, files.deployments_facts)
     for entry in (*catalogue.shown_tables(study), *catalogue.shown_figures(study)):
         yield from _drawn(study, entry)
 
@@ -192,6 +219,10 @@ def _bulk(study: Study) -> Iterator[tuple[str, str]]:
         yield adopted.data, facts.weights_sha256
     for logits in study.logits_users:
         yield logits.data, read_record(Path(logits.facts), TeacherLogitsFacts).sha256
+    for deployed in _deployed(study):
+        made = read_record(Path(deployed.facts), Deployment)
+        for path in deployed.models:
+            yield path, made.files[Path(path).name]
 
 
 def kept_weights(study: Study, weights: str) -> list[str]:
@@ -206,9 +237,11 @@ def kept_weights(study: Study, weights: str) -> list[str]:
     elif weights == "all":
         chosen += study.trainings
     outside = study.outside_teachers if weights == "all" else ()
+    deployed = _deployed(study) if weights == "all" else ()
     return [
         *sorted({study.files(chain, number).data for chain, number in chosen}),
         *(study.layout.outside_teacher(place).data for place in outside),
+        *(path for one in deployed for path in one.models),
     ]
 
 
@@ -257,6 +290,7 @@ def _redraw(study: Study) -> dict[str, Any]:
                 "spec": catalogue.report_spec(study, entry).to_dict(),
                 "rounds": files.rounds,
                 "weights": [study.files(c, n).facts for c, n in entry.weights(study)],
+                **({"deployments": files.deployments} if _shows_deployed(study, entry) else {}),
                 "output": _drawn(study, entry)[0],
             }
             for entry in entries

@@ -42,6 +42,10 @@ class Divergence(SddError):
     """A training's loss left the finite numbers."""
 
 
+class DeploymentError(SddError):
+    """A deployed model does not answer as the round that it was made from."""
+
+
 class Orphaned(SddError):
     """The run that started this job is gone, or a later job has taken its place."""
 

@@ -8,6 +8,7 @@
     results/<study>/teachers/<chain>/<best, one-standard-error or dense>/
     results/<study>/teachers/outside/<dataset>/<model>/<name>/    weights of the user's, adopted
     results/<study>/teachers/<dataset>/<noise>/<model>/<name>/seed<k>/outside/    what they say
+    results/<study>/deployed/<chain>/<dense, best, sparsest or stopped>/    a round as others run it
     results/<study>/logs/...                  a log for each of these
     results/<study>/.state/                   what unfinished trainings go on from
     reports/<study>/                          rounds.csv, rounds.json, tables, figures, index.html,
@@ -30,6 +31,7 @@ MODEL = "model.json"
 ROUNDS, STUDY, REPORT = "rounds.csv", "study.json", "report.html"
 PAGE, OPENING, OPENING_FACTS = "index.html", "opening.rst", "opening.json"
 ROUNDS_FACTS = "rounds.json"
+DEPLOYMENT, DEPLOYMENTS = "deployment.json", "deployments.csv"
 
 _DATA = {
     DATASET: "data.safetensors",
@@ -37,6 +39,13 @@ _DATA = {
     METRICS: "model.safetensors",
     LOGITS: "logits.safetensors",
     OUTSIDE: "model.safetensors",
+}
+
+# A deployed model in float32, in int8, and with its zeros left out.
+MODELS = {
+    "deployed": "model.onnx",
+    "int8": "model.int8.onnx",
+    "sparse-layout": "model.sparse.onnx",
 }
 
 _STATE = ".state"
@@ -61,6 +70,13 @@ class LogitsFiles(NamedTuple):
     cost: str
 
 
+class DeployedFiles(NamedTuple):
+    """A deployed model: what is known of it, and itself, stored in several ways."""
+
+    facts: str
+    models: tuple[str, ...]
+
+
 def data_of(facts: Path) -> Path:
     """The file beside `facts` that these facts are about: weights, images, labels, logits."""
     return facts.with_name(_DATA[facts.name])
@@ -74,6 +90,16 @@ def cost_of(logits: Path) -> Path:
 def facts_of_rounds(rounds: Path) -> Path:
     """The file beside the table of all rounds that vouches for it."""
     return rounds.with_name(ROUNDS_FACTS)
+
+
+def facts_of_deployments(deployments: Path) -> Path:
+    """The file beside the table of all deployed models that vouches for it."""
+    return deployments.with_suffix(".json")
+
+
+def deployed_beside(deployment: Path, which: str) -> Path:
+    """The facts on another deployed model of the same chain."""
+    return deployment.parent.with_name(which) / deployment.name
 
 
 def config_of_rounds(rounds: Path) -> Path:
@@ -174,6 +200,24 @@ class Layout:
         return LogitsFiles(
             f"{folder}/{LOGITS}", f"{folder}/{_DATA[LOGITS]}", log, f"{folder}/{COST}"
         )
+
+    def deployed(self, chain: str, which: str) -> DeployedFiles:
+        """Of the round of a chain that is `which` to it."""
+        folder = f"{self.results}/deployed/{chain}/{which}"
+        models = tuple(f"{folder}/{file}" for file in MODELS.values())
+        return DeployedFiles(f"{folder}/{DEPLOYMENT}", models)
+
+    def deployed_log(self, chain: str) -> str:
+        return f"{self.results}/logs/deployed/{chain}.log"
+
+    @property
+    def deployments(self) -> str:
+        """The table of all deployed models."""
+        return f"{self.reports}/{DEPLOYMENTS}"
+
+    @property
+    def deployments_facts(self) -> str:
+        return str(facts_of_deployments(Path(self.deployments)))
 
     @property
     def rounds(self) -> str:

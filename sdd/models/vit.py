@@ -36,7 +36,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         patches = unfold(x, PATCH, stride=PATCH).transpose(1, 2)
-        cls_token = self.cls_token.expand(len(x), -1, -1)
+        cls_token = self.cls_token.expand(x.shape[0], -1, -1)  # len would fix an export's batch
         tokens = torch.cat([cls_token, self.embed(patches)], dim=1) + self.position
         tokens = self.layers(self.dropout(tokens))
         return self.head(self.norm(tokens[:, 0]))

@@ -8,6 +8,7 @@ from math import ceil, prod
 
 from sdd.analysis.descent import stop_early
 from sdd.analysis.paper import paper_flops
+from sdd.deployment.jobs import deploys
 from sdd.machine.reading import JOULES_PER_KWH
 from sdd.planning.bill import Bill, Forecast
 from sdd.planning.rates import Anatomy, Machine, Rates, Setting
@@ -82,6 +83,8 @@ def jobs(study: Study) -> dict[str, int]:
         "distill_dense": taught,
         "distill_retrain": students * study.last_round,
         "collect_rounds": 1,
+        "deploy": len(study.chains) if deploys(study) else 0,
+        "collect_deployments": int(deploys(study)),
         "table": len(shown_tables(study)),
         "figure": len(shown_figures(study)),
         "page": 1,

@@ -18,6 +18,7 @@ import msgspec
 
 from sdd.base import held_locks, layout
 from sdd.base.layout import ChainState, round_name
+from sdd.deployment.jobs import deploys
 from sdd.report.catalogue import shown_figures, shown_tables
 from sdd.study.chains import Chain
 from sdd.study.metrics import Score
@@ -367,6 +368,15 @@ def _other_jobs(study: Study) -> Iterator[tuple[str, str, str]]:
     for logits in study.logits_users:
         yield f"teacher logits {Path(logits.facts).parent}", logits.facts, logits.log
     yield "collecting all rounds", files.rounds, files.report_log("collect_rounds")
+    if deploys(study):
+        for chain in study.chains:
+            first = files.deployed(chain, study.config.deployment.rounds[0]).facts
+            yield f"deployed models of {chain}", first, files.deployed_log(chain)
+        yield (
+            "collecting deployed models",
+            files.deployments,
+            files.report_log("collect_deployments"),
+        )
     for entry in shown_tables(study):
         yield f"table {entry.name}", files.table(entry.name), files.report_log(entry.name)
     for entry in shown_figures(study):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from sdd.deployment.jobs import deploys
 from sdd.planning.rates import Rates
 from sdd.planning.schedule import Job
 from sdd.report.catalogue import shown_figures, shown_tables
@@ -12,7 +13,8 @@ from sdd.study.study import Study
 
 # What jobs that train nothing take, in start-ups of a job that does (most of it `import torch`):
 # ratios of processor times on two cores of an AMD EPYC.
-LIGHT, TABLE, FIGURE, REPORT = 0.06, 0.4, 1.6, 2.8
+LIGHT, TABLE, FIGURE, REPORT, DEPLOY, DEPLOYED = 0.06, 0.4, 1.6, 2.8, 4.0, 2.0
+MEASURED = 1.1  # of what a deployment's config says, loading included
 # Snakemake's own work for each job, in the same unit.
 ENGINE = 0.03
 
@@ -103,13 +105,30 @@ def tasks(study: Study, rates: ChainRates, work: Work) -> list[Job]:
     if todo.jobs:
         tables = [entry.name for entry in shown_tables(study)]
         figures = [entry.name for entry in shown_figures(study)]
-        todo.add("collect", TABLE, list(todo.jobs))
+        collected = [todo.add("collect", TABLE, list(todo.jobs))]
+        if deploys(study):
+            collected.append(_deploy(study, todo))
         for names, starts in ((tables, TABLE), (figures, FIGURE)):
             for name in names:
-                todo.add(name, starts, ["collect"])
+                todo.add(name, starts, collected)
         todo.add("page", TABLE, ["collect", *tables])
         todo.add("report", REPORT, ["page", *figures])
     return list(todo.jobs.values())
+
+
+def _deploy(study: Study, todo: "Todo") -> str:
+    """Adds the jobs that deploy, one after the other since they measure; returns the last.
+
+    A round that is two of those that are asked for counts twice here.
+    """
+    asked, before = study.config.deployment, "collect"
+    each_s = len(asked.rounds) * (MEASURED * asked.seconds + DEPLOYED * todo.start_s)
+    for chain in study.chains:
+        name = f"deployed {chain}"
+        seconds = (DEPLOY + ENGINE) * todo.start_s + each_s
+        todo.jobs[name] = Job(name, seconds, todo.waiting([before]))
+        before = name
+    return todo.add("collect deployments", TABLE, [before])
 
 
 @dataclass

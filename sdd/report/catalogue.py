@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from sdd.analysis.specs import CollectSpec
 from sdd.base import fingerprint, names
 from sdd.base.files import canonical, sha256
+from sdd.deployment.jobs import deploys
 from sdd.report.page import files
 from sdd.report.specs import HtmlReportSpec, PageSpec, ReportSpec
 from sdd.study.chains import Chain
@@ -121,6 +122,7 @@ class Entry:
     uses: tuple[str, ...]  # which parts of the config, of those that a ReportSpec may hold
     whole_chains: bool = True  # whether it needs chains that early stopping did not end
     weights: Callable[[Study], Weights] = _no_weights
+    deployed: bool = False  # whether it shows deployed models too, where a study has any
 
     def shown(self, study: Study) -> bool:
         whole = not study.early_stopping_ends_chains
@@ -145,8 +147,11 @@ RULE, LOOK = ("early_stopping",), ("palette",)
 TABLES = _by_name(
     Table("descent", "sdd.report.tables.descent:build", always, RULE),
     Table("early_stopping", "sdd.report.tables.early_stopping:build", always, RULE),
-    Table("table1_l2", "sdd.report.tables.l2:build", has_weight_decays, RULE),
-    Table("table2_distillation", "sdd.report.tables.distillation:build", has_students, RULE),
+    Table("table1_l2", "sdd.report.tables.l2:build", has_weight_decays, RULE, deployed=True),
+    Table(
+        "table2_distillation", "sdd.report.tables.distillation:build",
+        has_students, RULE, deployed=True,
+    ),
     Table("claims", "sdd.report.tables.claims:build", has_plain, RULE),
     Table("comparisons", "sdd.report.tables.comparisons:build", has_comparisons, RULE),
     Table(
@@ -155,6 +160,10 @@ TABLES = _by_name(
     Table(
         "early_stopping_savings", "sdd.report.tables.early_stopping_savings:build",
         has_ended_chains, RULE, whole_chains=False,
+    ),
+    Table(
+        "deployment", "sdd.report.tables.deployment:build",
+        deploys, RULE, whole_chains=False, deployed=True,
     ),
 )  # fmt: skip
 FIGURES = _by_name(
@@ -183,6 +192,10 @@ FIGURES = _by_name(
     Figure(
         "figure5_distillation", "sdd.report.figures.distillation:draw",
         has_students, LOOK, whole_chains=False,
+    ),
+    Figure(
+        "figure_deployment", "sdd.report.figures.deployment:draw",
+        deploys, LOOK, whole_chains=False, deployed=True,
     ),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ import pandas as pd
 from sdd.analysis.collected import chains, read
 from sdd.base.errors import DataError
 from sdd.base.names import listed
+from sdd.deployment import collecting
 from sdd.report.specs import ReportSpec
 from sdd.study.settings import EarlyStopping
 
@@ -21,10 +22,17 @@ class Material:
     early_stopping: EarlyStopping | None = None
     palette: str | None = None
     weights: tuple[Path, ...] = ()  # metrics of rounds, with the rounds' weights beside them
+    deployments: pd.DataFrame | None = None  # of `sdd.deployment.collecting`, if there are any
 
     @classmethod
-    def of(cls, spec: ReportSpec, rounds: Path, weights: Iterable[Path] = ()) -> "Material":
-        """Of a table's or figure's spec and its input files; `rounds` is rounds.csv.
+    def of(
+        cls,
+        spec: ReportSpec,
+        rounds: Path,
+        weights: Iterable[Path] = (),
+        deployments: Path | None = None,
+    ) -> "Material":
+        """Of a table's or figure's spec and its input files: rounds.csv, deployments.csv.
 
         Raises DataError, naming the file, for one that is not as it was made, or another's.
         """
@@ -35,7 +43,8 @@ class Material:
                 f"{rounds} is of another study than {spec.study}: {others}. Delete it and run "
                 "snakemake again."
             )
-        return cls(frame, spec.early_stopping, spec.palette, tuple(weights))
+        deployed = collecting.read(deployments) if deployments else None
+        return cls(frame, spec.early_stopping, spec.palette, tuple(weights), deployed)
 
     @property
     def rule(self) -> EarlyStopping:

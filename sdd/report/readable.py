@@ -9,8 +9,14 @@ import pandas as pd
 from sdd.analysis.claims import NOT_KNOWN
 from sdd.analysis.collected import COSTS, METHOD
 from sdd.analysis.paper import Method, taught_by
+from sdd.deployment.facts import BATCHES
 from sdd.report.naming import noise_name
 from sdd.study.methods import OUTSIDE
+
+
+def _ratio(column: str, words: str) -> dict[str, tuple[str, int | None]]:
+    return {column: (words, 2), f"{column}_turns_low": (f"{words}: over turns", 2)}
+
 
 # Header and decimals (None: four significant digits) of each column, its prefixes taken off.
 HEADERS: dict[str, tuple[str, int | None]] = {
@@ -74,6 +80,28 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "student_test_accuracy": ("student's test accuracy, stopped early [%]", 2),
     "student_depth": ("student's valley [points]", 2),
     "student_gained": ("student's gain on the best teacher's, over all rounds [points]", 2),
+    "which": ("deployed as", None),
+    "deployed_round": ("round", 1),
+    "accuracy": ("test accuracy [%]", 2),
+    "agreement": ("answers as the masked network [%]", 2),
+    "size": ("numbers", None),
+    "macs": ("MACs an image", None),
+    "bytes": ("file [bytes]", None),
+    "compressed_bytes": ("compressed [bytes]", None),
+    "peak_bytes": ("peak memory [bytes]", None),
+    "energy_kwh_1000": ("energy of 1,000 images [kWh]", None),
+    "co2_g_1000": ("CO2 of 1,000 images [g]", None),
+    "smaller": ("times smaller file", 2),
+    **_ratio("load_speedup", "times as fast to load"),
+    **{
+        header: words
+        for batch in BATCHES
+        for header, words in _ratio(
+            f"batch{batch}_speedup", f"times as fast, batch {batch}"
+        ).items()
+    },
+    **_ratio("frugality", "times less energy"),
+    "break_even_images": ("training paid back after [images]", None),
     "paper": ("paper", 1),
     "paper_setting": ("paper's setting", None),
 }
@@ -128,7 +156,9 @@ def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[l
     columns = []
     for name in frame:
         base = name.removesuffix("_mean")
-        measured = base.endswith((*COSTS, "ours")) and not base.startswith("paper_")
+        measured = base.endswith((*COSTS, "ours", "break_even_images")) and not base.startswith(
+            "paper_"
+        )
         shown_with = name.endswith(SPREADS) or name.removesuffix("_high") + "_low" in frame
         if shown_with or (frame[name].isna().all() and not measured):
             continue
@@ -177,6 +207,8 @@ def _cell(value: Any, digits: int | None, missing: str = "-") -> str:
         return "yes" if value else "no"
     if isinstance(value, str):
         return value
+    if value == math.inf:
+        return "never"
     return f"{value:.4g}" if digits is None else f"{value:z.{digits}f}"
 
 

@@ -133,21 +133,27 @@ def fewer_units(model: nn.Module, masks: Masks, recipe: Recipe, samples: int) ->
     """The network without its parked units, but for those that round a layer's width up."""
     index: dict[str, Index] = {}
     for row in _rows(model):
-        used = _used(row, masks)
-        if any(len(_kept(units)) < len(units) for units in used.values()):
-            index |= _smaller(row, used)
+        used = used_units(row, masks)
+        kept = {name: _kept(units) for name, units in used.items()}
+        if any(len(kept[name]) < len(units) for name, units in used.items()):
+            index |= smaller(row, kept)
     if not index:
         return None
     small = copy.deepcopy(model)
-    for name, where in index.items():
-        path, _, key = name.rpartition(".")
-        layer = small.get_submodule(path)
-        value = getattr(layer, key).detach()[where]
-        setattr(layer, key, nn.Parameter(value) if key in layer._parameters else value)
+    cut(small, index)
     if channels_last(recipe, next(small.parameters()).device):
         small.to(memory_format=torch.channels_last)
     taken = {name: mask[index.get(name, ...)] for name, mask in masks.items()}
     return Compacted(small, taken, index, parked_decay(recipe, samples))
+
+
+def cut(model: nn.Module, index: dict[str, Index]) -> None:
+    """Leaves of each tensor what lies at its `index`, in place."""
+    for name, where in index.items():
+        path, _, key = name.rpartition(".")
+        layer = model.get_submodule(path)
+        value = getattr(layer, key).detach()[where]
+        setattr(layer, key, nn.Parameter(value) if key in layer._parameters else value)
 
 
 def knows(model: nn.Module) -> bool:
@@ -158,7 +164,9 @@ def knows(model: nn.Module) -> bool:
 def live_units(model: nn.Module, masks: Masks) -> dict[str, int]:
     """How many units of each layer are not parked; layers that cannot be narrowed are left out."""
     return {
-        name: int(used.sum()) for row in _rows(model) for name, used in _used(row, masks).items()
+        name: int(used.sum())
+        for row in _rows(model)
+        for name, used in used_units(row, masks).items()
     }
 
 
@@ -199,7 +207,7 @@ def _rows(model: nn.Module) -> list[Row]:
     ]
 
 
-def _used(row: Row, masks: Masks) -> dict[str, Tensor]:
+def used_units(row: Row, masks: Masks) -> dict[str, Tensor]:
     """For each layer with weights, which of its units are not parked."""
     used: dict[str, Tensor] = {}
     reached: Tensor | None = None  # inputs of the next layer with a kept weight to a used unit
@@ -224,16 +232,16 @@ def _kept(used: Tensor) -> Tensor:
     return (~used).int().argsort(stable=True)[:count].sort().values
 
 
-def _smaller(row: Row, used: dict[str, Tensor]) -> dict[str, Index]:
-    """Where the tensors of the kept units lie."""
+def smaller(row: Row, kept: dict[str, Tensor]) -> dict[str, Index]:
+    """Where the tensors of the `kept` units of each layer with weights lie."""
     index: dict[str, Index] = {}
     units, width = None, 0  # of the layer before: which are kept, of how many
     for name, layer in row:
-        if name in used:
+        if name in kept:
             inputs = torch.arange(layer.weight.shape[1], device=layer.weight.device)
             if units is not None:
                 inputs = inputs.view(width, -1)[units].flatten()
-            units, width = _kept(used[name]), len(used[name])
+            units, width = kept[name], len(layer.weight)
             index[f"{name}.weight"] = (units[:, None], inputs)
             if layer.bias is not None:
                 index[f"{name}.bias"] = units

@@ -12,7 +12,7 @@ from sdd.stages import arguments as common
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    common.files(parser, "rounds")
+    common.files(parser, "rounds", "deployments")
     parser.add_argument(
         "weights", type=Path, nargs="*", help="metrics of the rounds whose weights it shows"
     )
@@ -20,6 +20,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     spec = ReportSpec.from_dict(args.spec)
-    material = Material.of(spec, args.rounds, args.weights)
+    material = Material.of(spec, args.rounds, args.weights, args.deployments)
     figure = figure_writer.drawn(names.load(spec.builder), material)
     seal(figure_writer.write(figure, args.output.with_suffix("")), args.rounds)

@@ -12,12 +12,12 @@ from sdd.stages import arguments as common
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    common.files(parser, "rounds")
+    common.files(parser, "rounds", "deployments")
 
 
 def run(args: argparse.Namespace) -> None:
     spec = ReportSpec.from_dict(args.spec)
-    material = Material.of(spec, args.rounds)
+    material = Material.of(spec, args.rounds, deployments=args.deployments)
     table = table_writer.frame(spec.name, names.load(spec.builder)(material))
     stem = args.output.with_suffix("")
     seal(table_writer.write(table, stem, without_truth(material.rounds)), args.rounds)

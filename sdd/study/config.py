@@ -202,6 +202,29 @@ class EarlyStoppingSettings(EarlyStopping):
         return EarlyStopping(self.patience, self.tolerance)
 
 
+Deployed = Literal["dense", "best", "sparsest", "stopped"]
+
+
+@dataclass(frozen=True)
+class DeploymentSettings:
+    """Which rounds are made into models that other programs run, and measured."""
+
+    __pydantic_config__ = STRICT
+
+    rounds: tuple[Deployed, ...] = setting(
+        "A list of which rounds of every chain are deployed: dense (round 0), best (validation "
+        "accuracy), sparsest (within early_stopping.tolerance of the best), stopped (what early "
+        "stopping keeps); none if it is empty.",
+        (),
+        uniqueItems=True,
+    )
+    seconds: Annotated[float, Ge(0.1), Le(1e5)] = setting(
+        "Seconds for which each deployed round is measured, 0.1 to 100,000: half of them latency, "
+        "half energy.",
+        20.0,
+    )
+
+
 @dataclass(frozen=True)
 class Data:
     """Where data sets come from."""
@@ -349,6 +372,9 @@ class StudyConfig:
     )
     early_stopping: EarlyStoppingSettings = setting(
         "When a chain is stopped, by its validation accuracy.", EarlyStoppingSettings()
+    )
+    deployment: DeploymentSettings = setting(
+        "Which rounds are made into models that other programs run.", DeploymentSettings()
     )
     data: Data = _run("Where data sets come from.", Data())
     rounds_per_job: Annotated[int, Ge(1), Le(10_000)] = _run(

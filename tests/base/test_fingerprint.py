@@ -117,9 +117,9 @@ WEIGHTS = {"train_round", "teacher_logits"}
 @pytest.mark.parametrize(
     ("file", "stages"),
     [
-        ("sparsity/compaction.py", TRAINED),
-        ("sparsity/kernels.py", TRAINED),
-        ("sparsity/cost.py", TRAINED | {"adopt_teacher"}),
+        ("sparsity/compaction.py", TRAINED | {"deploy"}),
+        ("sparsity/kernels.py", TRAINED | {"deploy"}),
+        ("sparsity/cost.py", TRAINED | {"adopt_teacher", "deploy"}),
         ("rounds/outside.py", {"adopt_teacher"}),
         ("rounds/model_check.py", {"check_model"}),
         ("rounds/resume.py", TRAINED),
@@ -127,7 +127,9 @@ WEIGHTS = {"train_round", "teacher_logits"}
         ("training/optimizer.py", TRAINED),
         ("training/loop.py", TRAINED),
         ("rounds/teacher_logits.py", WEIGHTS),
-        ("training/augmentation.py", WEIGHTS),
+        ("training/augmentation.py", WEIGHTS | {"deploy"}),
+        ("deployment/simplify.py", {"deploy"}),
+        ("deployment/selection.py", {"deploy"}),
         ("analysis/selection.py", {"select_teacher", "collect_rounds"}),
         ("analysis/collecting.py", {"collect_rounds"}),
         ("report/table_writer.py", {"table"}),

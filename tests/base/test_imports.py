@@ -27,6 +27,7 @@ def modules(room: str) -> list[str]:
         *modules("base"), *modules("study"), "sdd.models.names",
         *(m for m in modules("planning") if m != "sdd.planning.workers"),
         "sdd.data.datasets", "sdd.data.noise_kinds", "sdd.data.settings", "sdd.machine.devices",
+        *(f"sdd.deployment.{name}" for name in ("facts", "jobs", "packages", "specs")),
         "sdd.report.catalogue", "sdd.rounds.segment", "sdd.__main__",
     ],
 )  # fmt: skip

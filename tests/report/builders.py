@@ -13,8 +13,11 @@ from sdd.report.material import Material
 from sdd.study.settings import EarlyStopping
 
 
-def build(name: str, rounds: pd.DataFrame, rule: EarlyStopping) -> pd.DataFrame:
-    rows = names.load(TABLES[name].builder)(_material(TABLES[name], rounds, rule))
+def build(
+    name: str, rounds: pd.DataFrame, rule: EarlyStopping, deployments: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    material = _material(TABLES[name], rounds, rule, deployments=deployments)
+    rows = names.load(TABLES[name].builder)(material)
     return table_writer.frame(name, rows)
 
 
@@ -24,8 +27,9 @@ def draw(
     rule: EarlyStopping,
     palette: str = "colorblind",
     weights: tuple[Path, ...] = (),
+    deployments: pd.DataFrame | None = None,
 ) -> Figure:
-    material = _material(FIGURES[name], rounds, rule, palette, weights)
+    material = _material(FIGURES[name], rounds, rule, palette, weights, deployments)
     return figure_writer.drawn(names.load(FIGURES[name].builder), material)
 
 
@@ -35,7 +39,10 @@ def _material(
     rule: EarlyStopping,
     palette: str | None = None,
     weights: tuple[Path, ...] = (),
+    deployments: pd.DataFrame | None = None,
 ) -> Material:
     """Only what the entry says that its builder uses."""
     parts = {"early_stopping": rule, "palette": palette}
-    return Material(chains(rounds), **{part: parts[part] for part in entry.uses}, weights=weights)
+    used = {part: parts[part] for part in entry.uses}
+    deployed = deployments if entry.deployed else None
+    return Material(chains(rounds), **used, weights=weights, deployments=deployed)

@@ -205,6 +205,14 @@ REFUSED = {
         lambda c: c["experiments"][0].pop("model"),
         r"experiments\[0\]: 'model' is missing. One model",
     ),
+    "neither true, false nor a word": (
+        lambda c: c["recipes"]["lenet-300-100"].update(channels_last=5),
+        r"recipes\.lenet-300-100\.channels_last: 5 is not true or false.*auto",
+    ),
+    "a round that nobody can deploy": (
+        lambda c: c.update(deployment={"rounds": ["dense", "last"]}),
+        r"deployment\.rounds\[1\]: 'last' is not 'dense', 'best', 'sparsest' or 'stopped'",
+    ),
     "epochs of 3.0": (
         lambda c: c["recipes"]["lenet-300-100"].update(epochs=3.0),
         r"lenet-300-100\.epochs: 3.0 is not an integer.*Epochs of every round.*without a decimal",

@@ -32,9 +32,10 @@ BEST, DENSE = "kd-lenet-300-100-best-wd0.0001", "kd-lenet-300-100-dense-wd0.0001
 CHAINS = (PLAIN, STRONG, BEST, DENSE)
 
 # The other figure is of chains that differ in how they are pruned and retrained.
-FIGURES = {f"Figure {name}" for name in ALL_FIGURES if name != "figure_methods"}
+OTHERS = {"early_stopping_savings", "deployment", "figure_methods", "figure_deployment"}
+FIGURES = {f"Figure {name}" for name in ALL_FIGURES if name not in OTHERS}
 # The other table is of chains that early stopping really ended.
-TABLES = {f"Table {name}" for name in ALL_TABLES if name != "early_stopping_savings"}
+TABLES = {f"Table {name}" for name in ALL_TABLES if name not in OTHERS}
 # Those that compare settings with each other.
 COMPARING = {
     "Table table1_l2", "Table table2_distillation", "Table claims", "Table comparisons",

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from math import ceil
 from os.path import lexists, relpath
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from snakemake.utils import available_cpu_count, update_config
 from sdd.base import fingerprint, layout, locks, surroundings
 from sdd.base.errors import SddError
 from sdd.base.files import canonical, opened, parse_json
+from sdd.deployment import jobs, packages
 from sdd.machine import devices
 from sdd.report import catalogue
 from sdd.study import data_entries, outside, reading, validation
@@ -45,6 +47,8 @@ SETTINGS = validation.validate(config, GIVEN)
 WEIGHTS = outside.survey(SETTINGS)  # of teachers from outside
 STUDY = Study.of(SETTINGS, data_entries.survey(SETTINGS.datasets), WEIGHTS)
 FILES = STUDY.layout
+if jobs.deploys(STUDY) and not workflow.deployment_settings.deployment_method:
+    packages.check()  # the jobs' own environment, where they have one, is complete
 GPUS = devices.gpus() if SETTINGS.device != "cpu" else ()
 
 
@@ -204,6 +208,22 @@ def selection_param(wildcards):
     return param(STUDY.selection_spec(teacher))
 
 
+def deployments_of(entry, file):
+    """A file on deployed models, where a table or figure shows them and the study has any."""
+    return file if entry.deployed and jobs.deploys(STUDY) else []
+
+
+def deploy_param(wildcards):
+    return param(jobs.deploy_spec(STUDY, wildcards.chain))
+
+
+def deploy_minutes(wildcards, attempt):
+    """What a chain's deployment asks of a scheduler: for each of its rounds what is measured, and
+    as long as a round may take for the comparisons."""
+    each = STUDY.request(wildcards.chain).minutes + SETTINGS.deployment.seconds / 60
+    return ceil(len(SETTINGS.deployment.rounds) * each * attempt)
+
+
 def state_of(wildcards, output):
     """Where a round's unfinished training is kept: wherever the results lie."""
     return layout.state_of(output.metrics)
@@ -326,12 +346,14 @@ def lift_rate_limit():
 
 
 # On one machine: no more trainings at a time than it has cores (each keeps one busy, on a GPU
-# too), and on its GPUs no more than may share them. Both can be set with --resources; on a cluster,
-# where --jobs counts nodes, nothing is limited here.
+# too), on its GPUs no more than may share them, and no two measurements, which would disturb each
+# other. All can be set with --resources; on a cluster, where --jobs counts nodes, nothing is
+# limited here.
 if workflow.resource_settings.nodes is None:
     limits = {
         "gpu": len(GPUS) * SETTINGS.trainings_per_gpu,
         "trainings": available_cpu_count(),
+        "measuring": 1,
     }
     for name, limit in limits.items():
         if name not in workflow.global_resources:

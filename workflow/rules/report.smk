@@ -34,6 +34,8 @@ for entry in catalogue.shown_tables(STUDY):
         input:
             rounds=FILES.rounds,
             facts=FILES.rounds_facts,
+            deployments=deployments_of(entry, FILES.deployments),
+            deployments_facts=deployments_of(entry, FILES.deployments_facts),
         output:
             csv=report(
                 FILES.table(entry.name),
@@ -55,7 +57,7 @@ for entry in catalogue.shown_tables(STUDY):
             f"Table {entry.name}"
         shell:
             "python -m sdd table --spec {params.spec:q} --rounds {input.rounds:q}"
-            " --output {output.csv:q} --log {log:q}"
+            " --deployments {input.deployments:q} --output {output.csv:q} --log {log:q}"
 
 
 for entry in catalogue.shown_figures(STUDY):
@@ -69,6 +71,8 @@ for entry in catalogue.shown_figures(STUDY):
             facts=FILES.rounds_facts,
             metrics=[files.facts for files in read],
             weights=ancient([files.data for files in read]),
+            deployments=deployments_of(entry, FILES.deployments),
+            deployments_facts=deployments_of(entry, FILES.deployments_facts),
         output:
             png=report(
                 FILES.figure(entry.name),
@@ -90,7 +94,7 @@ for entry in catalogue.shown_figures(STUDY):
             f"Figure {entry.name}"
         shell:
             "python -m sdd figure --spec {params.spec:q} --rounds {input.rounds:q}"
-            " --output {output.png:q} --log {log:q} {input.metrics:q}"
+            " --deployments {input.deployments:q} --output {output.png:q} --log {log:q} {input.metrics:q}"
 
 
 rule page:

@@ -6,6 +6,7 @@ from sdd.analysis.collected import COSTS, best_outcomes, over_seeds, stopped_out
 from sdd.analysis.comparisons import SAME, TEACHING, distillations
 from sdd.analysis.comparisons import method as how
 from sdd.analysis.paper import STOPPED, TABLE_2, VANILLA, taught_by
+from sdd.report.deployed import paid_back
 from sdd.report.material import Material
 
 
@@ -29,6 +30,7 @@ def build(material: Material) -> list[dict[str, Any]]:
                     **over_seeds(seeds, [*COSTS, "test_accuracy", "sparsity"]),
                     **over_seeds(seeds, [f"teacher_{c}" for c in COSTS]),
                     **over_seeds(seeds, [f"total_{c}" for c in COSTS]),
+                    **paid_back(seeds, material),
                     "n": len(seeds),
                     **TABLE_2.beside(*group[:3], method, how(group)),
                 }

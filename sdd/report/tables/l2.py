@@ -6,6 +6,7 @@ from sdd.analysis.collected import COSTS, best_outcomes, over_seeds, stopped_out
 from sdd.analysis.comparisons import SAME, weight_decays
 from sdd.analysis.comparisons import method as how
 from sdd.analysis.paper import OPTIMAL, STOPPED, TABLE_1, VANILLA
+from sdd.report.deployed import paid_back
 from sdd.report.material import Material
 
 
@@ -28,6 +29,7 @@ def build(material: Material) -> list[dict[str, Any]]:
                     "weight_decay": weight_decay,
                     **over_seeds(seeds, [*COSTS, "test_accuracy", "sparsity"]),
                     **over_seeds(valleys(chains, rule.tolerance), ["depth"]),
+                    **paid_back(seeds, material),
                     "n": len(seeds),
                     **TABLE_1.beside(*group[:3], method, how(group)),
                 }
