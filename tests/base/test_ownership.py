@@ -51,7 +51,9 @@ def test_a_job_notices_that_its_run_was_killed(tmp_path):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("named", [None, "", "no number", "999999999", str(os.getpid())])
+@pytest.mark.parametrize(
+    "named", [None, "", "no number", "999999999", str(os.getpid())], ids=range(5)
+)
 def test_of_a_run_that_is_no_ancestor_nothing_is_known(monkeypatch, named):
     """As in a container, where numbers mean other processes: such a job never stops itself."""
     monkeypatch.delenv(RUN, raising=False)
