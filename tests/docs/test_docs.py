@@ -157,6 +157,7 @@ def test_every_other_command_is_one(page, command):
     elif program == "pytest":
         parser = argparse.ArgumentParser()
         parser.add_argument("-m")
+        parser.add_argument("-n")
         parser.add_argument("files", nargs="*")
         assert_there(*parser.parse_args(words).files)
     else:

@@ -406,17 +406,17 @@ def test_a_failed_training_keeps_what_was_finished(workflow):
     (workflow.folder / "bad.yaml").write_text(
         "recipes: {lenet-300-100: {epochs: 1, milestones: [], learning_rate: 1000}}\n"
     )
-    target = f"results/mnist5k/chains/{CHAIN.format(PLAIN, 1)}/round00/metrics.json"
-    out = workflow.snakemake(target, "--configfile", "bad.yaml", fails=True).stdout
+    target = f"results/smoke/chains/{CHAIN.format(PLAIN, 1)}/round00/metrics.json"
+    out = workflow.snakemake(*SMOKE, "bad.yaml", "--", target, fails=True).stdout
     assert f"error: {CHAIN.format(PLAIN, 1)}, round 0: the loss is" in out
     assert "at learning rate 1000" in out
     assert (workflow.folder / "resources/datasets/mnist-5k/dataset.json").exists()
     assert not (workflow.folder / target).exists()
-    log = workflow.folder / f"results/mnist5k/logs/chains/{CHAIN.format(PLAIN, 1)}/round00.log"
+    log = workflow.folder / f"results/smoke/logs/chains/{CHAIN.format(PLAIN, 1)}/round00.log"
     assert "error: " in log.read_text() and "the loss is" in log.read_text()
     assert "1 of 3 jobs done, time left: not known before the first epochs" in out
-    watched = workflow.sdd("watch", "--configfile", "bad.yaml", "--once")
-    assert "ce-wd0.0001/seed1 round 00  failed: " in watched and "the loss is" in watched
+    watched = workflow.sdd("watch", *SMOKE, "bad.yaml", "--once")
+    assert "ce-wd0.0001 round 00  failed: " in watched and "the loss is" in watched
 
 
 def test_a_failed_preparation_says_why_in_terminal_and_log(workflow):
