@@ -89,8 +89,8 @@ HEADERS: dict[str, tuple[str, int | None]] = {
     "bytes": ("file [bytes]", None),
     "compressed_bytes": ("compressed [bytes]", None),
     "peak_bytes": ("peak memory [bytes]", None),
-    "energy_kwh_1000": ("energy of 1,000 images [kWh]", None),
-    "co2_g_1000": ("CO2 of 1,000 images [g]", None),
+    "energy_j_1000": ("energy of 1,000 images [J]", None),
+    "co2_mg_1000": ("CO2 of 1,000 images [mg]", None),
     "smaller": ("times smaller file", 2),
     **_ratio("load_speedup", "times as fast to load"),
     **{
@@ -135,6 +135,8 @@ def shared(lines: list[list[str]]) -> tuple[str, list[str], list[list[str]]]:
 # What stands beside a mean, by the end of its column's name: over our seeds half the width of the
 # interval; the paper prints deviations.
 SPREADS = ("_half_width", "_deviation")
+# What deployed models cost, and when they pay a training back.
+DEPLOYED = ("energy_j_1000", "co2_mg_1000", "break_even_images")
 INTERVALS = "±: 95 % confidence interval of the mean (Student's t over seeds)."
 
 
@@ -156,9 +158,7 @@ def readable(frame: pd.DataFrame, without_truth: Collection[str] = ()) -> list[l
     columns = []
     for name in frame:
         base = name.removesuffix("_mean")
-        measured = base.endswith((*COSTS, "ours", "break_even_images")) and not base.startswith(
-            "paper_"
-        )
+        measured = base.endswith((*COSTS, *DEPLOYED, "ours")) and not base.startswith("paper_")
         shown_with = name.endswith(SPREADS) or name.removesuffix("_high") + "_low" in frame
         if shown_with or (frame[name].isna().all() and not measured):
             continue

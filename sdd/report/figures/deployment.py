@@ -3,9 +3,9 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from sdd.report.deployed import of_settings
-from sdd.report.lines import seeds
 from sdd.report.material import Material
 from sdd.report.panels import legend, stacks
 from sdd.report.sparsity_axis import place
@@ -35,12 +35,15 @@ def draw(material: Material) -> Figure:
                 _points(axes, points, quantity, look, f"{network}, {runtime}")
             axes.axhline(1, color="0.4", linewidth=0.8, zorder=1)
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
             if number % 3 == 0:
                 axes.set_ylabel(QUANTITIES[quantity])
         of_group[next(iter(QUANTITIES))].set_title(f"{model}, {dataset}")
     every = [axes for of_group in panels for axes in of_group.values()]
     shown = material.rounds[material.rounds.chain.isin(deployed.chain)]
-    legend(figure, every, seeds(shown))
+    legend(figure, every, f"a mark for each deployed round, of {shown.seed.nunique()} seeds")
     return figure
 
 

@@ -13,14 +13,18 @@ from sdd.study.settings import EarlyStopping
 
 MEANS = [
     "deployed_round", "sparsity", "accuracy", "agreement", "size", "macs", "bytes",
-    "compressed_bytes", "peak_bytes", "energy_kwh_1000", "co2_g_1000", "smaller",
+    "compressed_bytes", "peak_bytes", "energy_j_1000", "co2_mg_1000", "smaller",
 ]  # fmt: skip
+JOULES = 3.6e6  # a kWh
 # With the spread over the turns of one measurement, which is no interval over seeds.
 RATIOS = ["load_speedup", *(f"batch{batch}_speedup" for batch in BATCHES), "frugality"]
 
 
 def build(material: Material) -> list[dict[str, Any]]:
     deployed = of_settings(material).rename(columns={"round": "deployed_round"})
+    # Of 1,000 images, in units of that size.
+    deployed["energy_j_1000"] = deployed.energy_kwh_1000 * JOULES
+    deployed["co2_mg_1000"] = deployed.co2_g_1000 * 1000
     key = [*SETTING, "which", "network", "runtime"]
     rows = []
     for values, seeds in deployed.groupby(key, dropna=False, sort=False):
