@@ -1,6 +1,6 @@
 """What a GPU does: images a second of the paper's models, what pays there, and whether bits repeat.
 
-Made to run in one session of under ten minutes. The peak is that of a large bfloat16 matrix product
+Made to run in one go of under ten minutes. The peak is that of a large bfloat16 matrix product
 in the same run. Without CUDA the same code runs on the CPU with a few images, to be tested, and its
 times say nothing: they are "not measured".
 """
