@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sdd.deployment.facts import BATCHES, Latency, Ratio
 from sdd.deployment.runtimes import Run
-from sdd.machine.energy import EnergyMeter
+from sdd.machine.energy import FIRST_SAMPLE_S, EnergyMeter
 from sdd.machine.reading import EnergyReading
 
 FEWEST = 5  # turns, however long they take
@@ -93,7 +93,10 @@ def ratio(reference: Sequence[float], own: Sequence[float]) -> Ratio:
 def metered(
     runs: Mapping[Key, Run], batch: NDArray, seconds: float
 ) -> dict[Key, tuple[list[int], list[EnergyReading]]]:
-    """How many images each network has answered in every turn, and the energy that took."""
+    """How many images each network has answered in every turn, and the energy that took.
+
+    `seconds` in all, or as long as the meter takes to be read while each network is at work.
+    """
     found: dict[Key, tuple[list[int], list[EnergyReading]]] = {name: ([], []) for name in runs}
     each_s = seconds / ENERGY_TURNS / len(runs)
     for turn in range(ENERGY_TURNS):
@@ -101,10 +104,11 @@ def metered(
             answered, run = 0, runs[name]
             run(batch)
             with EnergyMeter() as meter:
-                end = time.perf_counter() + each_s
-                while not answered or time.perf_counter() < end:
+                start, took = time.perf_counter(), 0.0
+                while took < each_s or not (meter.has_read or took > FIRST_SAMPLE_S):
                     run(batch)
                     answered += len(batch)
+                    took = time.perf_counter() - start
             found[name][0].append(answered)
             found[name][1].append(meter.reading)
     return found

@@ -98,7 +98,7 @@ class _Sampler(threading.Thread):
         self._read_once.set()
 
     def _sample(self, probe: Probe) -> None:
-        pause = probe.every_s / 2
+        pause = 0.0 if probe.constant else probe.every_s / 2
         while True:
             stopped = self._stopped.wait(pause)
             if stopped and self._watts:
@@ -111,6 +111,11 @@ class _Sampler(threading.Thread):
                 return
             self._entry.beat()
             pause = probe.every_s
+
+    @property
+    def has_read(self) -> bool:
+        """Whether the device was read, or could not be."""
+        return self._read_once.is_set()
 
     def stop(self) -> None:
         """End the job's stay. A reading under way is not waited for: RAPL's take a second."""
@@ -164,6 +169,12 @@ class EnergyMeter:
                 self._samplers.append(sampler)
                 sampler.start()
         return self
+
+    @property
+    def has_read(self) -> bool:
+        """Whether every device was read since the start, or could not be. What is over before is
+        metered by a reading that is over after it, when the device rests."""
+        return all(sampler.has_read for sampler in self._samplers)
 
     def so_far(self) -> EnergyReading:
         """What it took up to now, inside the block."""

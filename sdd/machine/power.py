@@ -33,6 +33,7 @@ class Probe:
     handler: Handler
     method: str
     every_s: float = SAMPLE_EVERY_S  # pause between two readings
+    constant: bool = False  # an estimate that what the device does has no part in
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def open_cpu() -> Probe:
     cpu = _generic_cpu()
     known = "no RAPL" if cpu.find_matching_tdp() else "no RAPL, and not in the table: its mean"
     watts = sum(cpu.power_usage())
-    return Probe(cpu, f"estimate: constant {watts:.4g} W for {cpu.devices()[0]} ({known})")
+    method = f"estimate: constant {watts:.4g} W for {cpu.devices()[0]} ({known})"
+    return Probe(cpu, method, constant=True)
 
 
 def _generic_cpu():

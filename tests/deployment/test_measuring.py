@@ -1,12 +1,16 @@
 """Measuring side by side, with clocks of our own where a number is expected."""
 
 import itertools
+import time
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 
 from sdd.deployment import measuring
+from sdd.machine.energy import EnergyMeter
+from sdd.machine.power import Part, Probe
 
 
 @pytest.fixture
@@ -112,3 +116,29 @@ def test_energy_is_metered_in_turns():
         # Whether a meter is there or not, nothing is made up.
         assert all((r.energy_kwh is None) == (r.reason is not None) for r in readings)
         assert all(r.seconds < 1 for r in readings)
+
+
+def test_a_network_is_at_work_as_long_as_a_reading_takes(monkeypatch, tmp_path):
+    """RAPL's takes a second: one that is over after the work would be that of a device at rest."""
+
+    class Slow:
+        def power_usage(self):
+            time.sleep(0.2)
+            return [60.0 if time.monotonic() - worked[-1] < 0.1 else 1.0]
+
+        def shutdown(self):
+            pass
+
+    worked = []
+
+    def run(images):
+        time.sleep(0.001)
+        worked.append(time.monotonic())
+
+    part = Part("cpu", lambda: Probe(Slow(), "told", every_s=0.0))
+    meter = partial(EnergyMeter, parts=[part], ledger=tmp_path)
+    monkeypatch.setattr(measuring, "EnergyMeter", meter)
+    found = measuring.metered({"a": run}, np.zeros((64, 1, 2, 2), np.float32), 0.003)
+    _, readings = found["a"]
+    assert [r.power_w for r in readings] == [60.0] * measuring.ENERGY_TURNS
+    assert all(r.seconds >= 0.2 for r in readings)

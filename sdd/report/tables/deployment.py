@@ -7,6 +7,7 @@ import pandas as pd
 from sdd.analysis.collected import SETTING, over_seeds
 from sdd.analysis.descent import stop_early
 from sdd.deployment.facts import BATCHES
+from sdd.machine.reading import JOULES_PER_KWH
 from sdd.report.deployed import of_settings, paid_back
 from sdd.report.material import Material
 from sdd.study.settings import EarlyStopping
@@ -15,7 +16,6 @@ MEANS = [
     "deployed_round", "sparsity", "accuracy", "agreement", "size", "macs", "bytes",
     "compressed_bytes", "peak_bytes", "energy_j_1000", "co2_mg_1000", "smaller",
 ]  # fmt: skip
-JOULES = 3.6e6  # a kWh
 # With the spread over the turns of one measurement, which is no interval over seeds.
 RATIOS = ["load_speedup", *(f"batch{batch}_speedup" for batch in BATCHES), "frugality"]
 
@@ -23,7 +23,7 @@ RATIOS = ["load_speedup", *(f"batch{batch}_speedup" for batch in BATCHES), "frug
 def build(material: Material) -> list[dict[str, Any]]:
     deployed = of_settings(material).rename(columns={"round": "deployed_round"})
     # Of 1,000 images, in units of that size.
-    deployed["energy_j_1000"] = deployed.energy_kwh_1000 * JOULES
+    deployed["energy_j_1000"] = deployed.energy_kwh_1000 * JOULES_PER_KWH
     deployed["co2_mg_1000"] = deployed.co2_g_1000 * 1000
     key = [*SETTING, "which", "network", "runtime"]
     rows = []

@@ -1,4 +1,4 @@
-"""LeNet-300-100 on 3,500 digits, as in config.yaml: our loop against three others."""
+"""LeNet-300-100 on 3,500 digits, by the recipe of config.yaml: our loop against three others."""
 
 import itertools
 import time
